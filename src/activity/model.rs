@@ -1,0 +1,200 @@
+//! Activities as callers write them and their answers. Shapes only.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::connection::ActivityKind;
+use crate::graph::GraphRefusal;
+
+/// A record to create, change or delete: column → value. Flattened columns (`body_content`) and nested objects
+/// (`body`: {…}) are both understood.
+pub type Record = Map<String, Value>;
+
+/// Create, Update or Delete.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WriteRequest {
+    /// An object's name (`Messages`, any case) or a Graph path (`/users/{id}/mailFolders`).
+    pub object: String,
+    /// One or more records. Update and Delete need each record's key column (`id`).
+    #[schema(value_type = Vec<Object>)]
+    pub records: Vec<Record>,
+    /// Go on after a record that failed. Otherwise the records after it answer `skipped`.
+    #[serde(default)]
+    pub continue_on_error: bool,
+}
+
+/// Execute: a procedure with its parameters.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExecuteRequest {
+    /// A procedure's name (`SendMail`, any case), or the Graph name of a bound action or function (`createReply`).
+    pub procedure: String,
+    /// For a bound action: the Graph path of what it is bound to (`/me/messages/{id}`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The parameters by name.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub parameters: Map<String, Value>,
+}
+
+/// How a record fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordStatus {
+    /// It was created.
+    Created,
+    /// It was changed.
+    Updated,
+    /// It was removed.
+    Deleted,
+    /// It was not done; `error` says why.
+    Failed,
+    /// It was sent, and whether it was done is not known; `error` says how to find out.
+    Unknown,
+    /// It was not tried, because an earlier record failed.
+    Skipped,
+}
+
+/// One record's result, in the order of the request.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordResult {
+    /// Place in the request, from 0.
+    pub index: usize,
+    /// How it fared.
+    pub status: RecordStatus,
+    /// The record's key, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<RecordError>,
+}
+
+/// What went wrong with one record.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordError {
+    /// A stable code of ours.
+    pub code: String,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Graph's own words, when Graph refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub graph: Option<GraphRefusal>,
+}
+
+/// The answer of Create, Update and Delete.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WriteAnswer {
+    /// One result a record, in order.
+    pub results: Vec<RecordResult>,
+    /// The run's id.
+    pub run_id: String,
+}
+
+/// The answer of Execute.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecuteAnswer {
+    /// What the procedure returned: Graph's JSON for an action, named outputs for a procedure, null for nothing.
+    #[schema(value_type = Object)]
+    pub result: Value,
+    /// The run's id.
+    pub run_id: String,
+}
+
+/// One step of a connection test.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TestStep {
+    /// `configuration`, `store`, `token`, `clock` or `graph`.
+    pub step: &'static str,
+    /// Whether it is well; `null` when it was not tried because an earlier step failed.
+    pub ok: Option<bool>,
+    /// How long it took.
+    pub milliseconds: u64,
+    /// What was found, or what is wrong and what to do.
+    pub message: String,
+}
+
+/// The answer of a connection test.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TestReport {
+    /// Whether every step is well.
+    pub ok: bool,
+    /// The steps in order.
+    pub steps: Vec<TestStep>,
+}
+
+/// The life of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// In progress.
+    Running,
+    /// Ended well.
+    Success,
+    /// Ended well for some records only.
+    SuccessWithWarning,
+    /// Failed.
+    Error,
+    /// Cancelled.
+    Cancelled,
+}
+
+/// A run as the runs routes show it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunView {
+    /// Its id.
+    pub id: String,
+    /// The connection.
+    pub connection: String,
+    /// The kind of activity.
+    #[schema(value_type = String)]
+    pub kind: ActivityKind,
+    /// The object or procedure.
+    pub object: String,
+    /// The saved activity's name, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activity: Option<String>,
+    /// How it stands.
+    pub status: RunStatus,
+    /// Request id of the call that began it.
+    pub request_id: String,
+    /// When it began.
+    #[schema(value_type = String)]
+    pub started_at: Timestamp,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub finished_at: Option<Timestamp>,
+    /// Rows delivered or records done so far.
+    pub rows: u64,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What comes with a call besides the activity itself.
+#[derive(Clone, Debug, Default)]
+pub struct CallOptions {
+    /// Request id of the control port.
+    pub request_id: String,
+    /// Variables of this request; they win over all others.
+    pub variables: BTreeMap<String, String>,
+    /// The caller's time limit; absent = the agent's default.
+    pub timeout: Option<std::time::Duration>,
+    /// The saved activity's name, if it is one.
+    pub activity: Option<String>,
+}

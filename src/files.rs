@@ -1,0 +1,359 @@
+//! The only writer of files: private folders, atomic durable writes, locks, and careful bounded reads.
+//! Never follows a link at the last path component, never writes outside mode 0600/0700, never deletes a lock file.
+//!
+//! fs2 is used here and nowhere else. It was named by the project's user; `std::fs::File::lock` (Rust 1.89) or the fs4
+//! crate would replace it by changing [`FileLock::acquire`] alone. Its functions are called fully qualified because
+//! std's newer inherent methods of the same names shadow the trait's.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::secret;
+
+/// How often a waiting lock taker tries again. Short, because holders keep a lock for one token request at most.
+const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// What went wrong with a file, with the path and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system refused.
+    #[error("{path}: {action} failed: {source}.{}", remedy(source))]
+    Io {
+        /// The file or folder.
+        path: String,
+        /// What was tried, as a noun.
+        action: &'static str,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+    /// Longer than the bound.
+    #[error("{path}: larger than the limit of {limit} bytes. Make the file smaller.")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// The bound in bytes.
+        limit: u64,
+    },
+    /// A link, a FIFO, a device or a folder stands where a regular file belongs.
+    #[error("{path}: not a regular file. Replace it by a plain file; links, pipes and devices are refused.")]
+    NotRegular {
+        /// The path.
+        path: String,
+    },
+    /// Others could read or change it.
+    #[error("{path}: {what}. Run: {repair}")]
+    Exposed {
+        /// The path.
+        path: String,
+        /// What is wrong.
+        what: String,
+        /// The command that repairs it.
+        repair: String,
+    },
+    /// Someone else held the lock for the whole bounded wait.
+    #[error("{path}: locked by another process for more than {waited:?}. If no other agent uses this store, find the holder with `fuser {path}`.")]
+    Locked {
+        /// The lock file.
+        path: String,
+        /// How long the wait was.
+        waited: Duration,
+    },
+}
+
+impl FileError {
+    /// Whether the file or folder does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| match source.raw_os_error() {
+            Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => Self::NotRegular { path },
+            _ => Self::Io { path, action, source },
+        }
+    }
+}
+
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => " Give the agent's user access to it.",
+        io::ErrorKind::NotFound => " Create it, or correct the path.",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " Free some space on that file system.",
+        io::ErrorKind::ReadOnlyFilesystem => " Choose a path on a writable file system.",
+        _ => "",
+    }
+}
+
+/// Files made from now on are private, whatever the shell's umask was. Called once, before any thread starts.
+pub fn make_new_files_private() {
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
+/// Reads a whole regular file of at most `limit` bytes, not following a link at its last component.
+///
+/// # Errors
+/// [`FileError`] when it is missing, not regular, unreadable or too large.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    read_opened(path, open_to_read(path)?, limit)
+}
+
+/// As [`read_bounded`], and refuses a file that others could read or write, or that neither we nor root own.
+///
+/// # Errors
+/// [`FileError::Exposed`] with the repairing command, else as [`read_bounded`].
+pub fn read_private(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let file = open_to_read(path)?;
+    let metadata = file.metadata().map_err(FileError::io(path, "reading its properties"))?;
+    check_owner(path, &metadata)?;
+    if metadata.mode() & 0o077 != 0 {
+        return Err(exposed(path, format!("mode {:04o} lets others read it", metadata.mode() & 0o7777), "chmod 600"));
+    }
+    read_opened(path, file, limit)
+}
+
+fn read_opened(path: &Path, file: File, limit: u64) -> Result<Vec<u8>, FileError> {
+    let mut contents = Vec::new();
+    file.take(limit + 1).read_to_end(&mut contents).map_err(FileError::io(path, "reading"))?;
+    if contents.len() as u64 > limit {
+        return Err(FileError::TooLarge { path: path.display().to_string(), limit });
+    }
+    Ok(contents)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the files module")]
+fn open_to_read(path: &Path) -> Result<File, FileError> {
+    // O_NONBLOCK: opening a FIFO that somebody planted must not hang; it has no effect on a regular file.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(FileError::io(path, "opening"))?;
+    let metadata = file.metadata().map_err(FileError::io(path, "reading its properties"))?;
+    if !metadata.is_file() {
+        return Err(FileError::NotRegular { path: path.display().to_string() });
+    }
+    Ok(file)
+}
+
+/// Writes `contents` so that after a crash at any instant the file holds either the old or the new contents, whole:
+/// temporary file (mode 0600) in the same folder, fsync, rename, fsync of the folder. Returns only when it is durable.
+///
+/// # Errors
+/// [`FileError::Io`]; the old contents are then still in place.
+pub fn write_private(path: &Path, contents: &[u8]) -> Result<(), FileError> {
+    write_atomically(path, contents, 0o600)
+}
+
+/// As [`write_private`] with the mode of a file that holds no secret.
+///
+/// # Errors
+/// As [`write_private`].
+#[expect(clippy::disallowed_methods, reason = "this is the files module")]
+pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), FileError> {
+    let folder = parent(path);
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let temporary = folder.join(format!(".{name}.{}.tmp", secret::random_hex(6)));
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .custom_flags(flags.bits().cast_signed())
+            .open(&temporary)
+            .map_err(FileError::io(&temporary, "creating"))?;
+        file.write_all(contents).map_err(FileError::io(&temporary, "writing"))?;
+        file.sync_all().map_err(FileError::io(&temporary, "flushing to disk"))?;
+        std::fs::rename(&temporary, path).map_err(FileError::io(path, "replacing"))?;
+        sync_folder(&folder)
+    })();
+    if written.is_err() {
+        // Harmless when the rename has happened; otherwise no half-written secret stays behind.
+        let _already_reported = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Removes a file durably; one that is already gone counts as removed.
+///
+/// # Errors
+/// [`FileError::Io`].
+#[expect(clippy::disallowed_methods, reason = "this is the files module")]
+pub fn remove(path: &Path) -> Result<(), FileError> {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_folder(&parent(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(FileError::io(path, "removing")(error)),
+    }
+}
+
+/// Moves a file aside under another name in the same folder, durably.
+///
+/// # Errors
+/// [`FileError::Io`].
+#[expect(clippy::disallowed_methods, reason = "this is the files module")]
+pub fn set_aside(path: &Path, new_name: &str) -> Result<PathBuf, FileError> {
+    let target = parent(path).join(new_name);
+    std::fs::rename(path, &target).map_err(FileError::io(path, "renaming"))?;
+    sync_folder(&parent(path))?;
+    Ok(target)
+}
+
+/// Makes a folder and its parents with mode 0700, and refuses one that others can enter or that is not ours.
+///
+/// # Errors
+/// [`FileError::Exposed`] with the repairing command, or [`FileError::Io`].
+pub fn ensure_private_folder(path: &Path) -> Result<(), FileError> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::io(path, "creating"))?;
+    let metadata = std::fs::metadata(path).map_err(FileError::io(path, "reading its properties"))?;
+    if !metadata.is_dir() {
+        return Err(FileError::NotRegular { path: path.display().to_string() });
+    }
+    check_owner(path, &metadata)?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        let what = format!("mode {:04o} lets others in", metadata.mode() & 0o7777);
+        return Err(exposed(path, what, "chmod 700"));
+    }
+    Ok(())
+}
+
+/// Whether new files can be made in `folder`, tried by making and removing one.
+///
+/// # Errors
+/// [`FileError::Io`] with the reason why not.
+#[expect(clippy::disallowed_methods, reason = "this is the files module")]
+pub fn check_writable_folder(folder: &Path) -> Result<(), FileError> {
+    let probe = folder.join(format!(".probe.{}.tmp", secret::random_hex(6)));
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&probe)
+        .map_err(FileError::io(folder, "creating a file in this folder"))?;
+    std::fs::remove_file(&probe).map_err(FileError::io(&probe, "removing"))
+}
+
+fn check_owner(path: &Path, metadata: &std::fs::Metadata) -> Result<(), FileError> {
+    let own = rustix::process::geteuid().as_raw();
+    if metadata.uid() == own || metadata.uid() == 0 {
+        return Ok(());
+    }
+    Err(exposed(path, format!("owned by uid {}, not by the agent (uid {own}) or root", metadata.uid()), &format!("chown {own}")))
+}
+
+fn exposed(path: &Path, what: String, command: &str) -> FileError {
+    FileError::Exposed { path: path.display().to_string(), what, repair: format!("{command} {}", path.display()) }
+}
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn sync_folder(folder: &Path) -> Result<(), FileError> {
+    File::open(folder).and_then(|handle| handle.sync_all()).map_err(FileError::io(folder, "flushing to disk"))
+}
+
+/// An advisory exclusive lock, held until dropped. The kernel frees it when the process dies, however it dies.
+#[derive(Debug)]
+pub struct FileLock {
+    file: File,
+}
+
+impl FileLock {
+    /// Takes the lock on `path`, which is created (mode 0600) when missing and never deleted: unlinking a lock file
+    /// would let two holders in. Polls until `bound` has passed. Blocking: call it off the async threads.
+    ///
+    /// # Errors
+    /// [`FileError::Locked`] when another holder kept it for the whole `bound`; [`FileError::Io`].
+    #[expect(clippy::disallowed_methods, reason = "this is the files module")]
+    pub fn acquire(path: &Path, bound: Duration) -> Result<Self, FileError> {
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+        // A fresh open per transaction: flock belongs to the open file description, so two tasks of one process
+        // that shared a descriptor would both be let in. No O_TRUNC: the file may be somebody else's through a race.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(flags.bits().cast_signed())
+            .open(path)
+            .map_err(FileError::io(path, "opening the lock"))?;
+        if !file.metadata().map_err(FileError::io(path, "reading its properties"))?.is_file() {
+            return Err(FileError::NotRegular { path: path.display().to_string() });
+        }
+        let waiting = Clock::stopwatch();
+        loop {
+            match fs2::FileExt::try_lock_exclusive(&file) {
+                Ok(()) => return Ok(Self { file }),
+                Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
+                    if waiting.elapsed() >= bound {
+                        return Err(FileError::Locked { path: path.display().to_string(), waited: bound });
+                    }
+                    std::thread::sleep(LOCK_POLL);
+                }
+                Err(error) => return Err(FileError::io(path, "locking")(error)),
+            }
+        }
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing would free it as well; saying so makes the order visible: unlock, then close.
+        let _closing_frees_it_anyway = fs2::FileExt::unlock(&self.file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_private_and_replace_the_old_contents() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        write_private(&path, b"one").unwrap();
+        write_private(&path, b"two").unwrap();
+        assert_eq!(read_private(&path, 10).unwrap(), b"two");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays behind");
+    }
+
+    #[test]
+    fn links_pipes_and_loose_modes_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link, fifo) = (folder.path().join("t"), folder.path().join("l"), folder.path().join("f"));
+        write_private(&target, b"victim").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for path in [&link, &fifo] {
+            assert!(matches!(read_bounded(path, 10), Err(FileError::NotRegular { .. })), "{path:?}");
+            assert!(FileLock::acquire(path, Duration::ZERO).is_err(), "{path:?}");
+        }
+        std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let message = read_private(&target, 10).unwrap_err().to_string();
+        assert!(message.contains("chmod 600"), "{message}");
+        assert!(matches!(read_bounded(&target, 3), Err(FileError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn a_lock_has_one_holder_and_outlives_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.lock");
+        let held = FileLock::acquire(&path, Duration::ZERO).unwrap();
+        assert!(matches!(FileLock::acquire(&path, Duration::from_millis(30)), Err(FileError::Locked { .. })));
+        drop(held);
+        FileLock::acquire(&path, Duration::ZERO).unwrap();
+        assert!(path.exists(), "the lock file is never deleted");
+    }
+}

@@ -1,0 +1,6 @@
+//! The Graph stage: the Microsoft Graph client. One function sets `Authorization`, and only on a [`CheckedUrl`]; pages,
+//! batches, retries and throttling live here. Never knows a table or a column.
+
+mod model;
+
+pub use model::*;
