@@ -1,0 +1,181 @@
+//! The whole life cycle: settings → bind → load → ready → wait → drain with a deadline. Decides the order of things and
+//! nothing else.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::activity::Engine;
+use crate::clock::Clock;
+use crate::connection::Registry;
+use crate::control::{self, Control, Guard, Layers, Listener, Phase, ReloadHandle};
+use crate::files;
+use crate::loader::Loader;
+use crate::settings::{ControlPort, Loaded, Location, Settings};
+use crate::systemd::{self, PassedSocket};
+use crate::telemetry::{LogHandle, Metrics};
+use crate::token::Keeper;
+use crate::watchdog;
+
+/// Runs the agent until a stop signal, and returns after an orderly end.
+///
+/// # Errors
+/// A sentence, when the agent could not start.
+pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(), String> {
+    let (clock, metrics, stop) = (Clock::machine(), Metrics::new(), CancellationToken::new());
+    let settings = loaded.settings.clone();
+    let started_at = clock.now();
+    metrics.started(started_at.as_seconds() as f64);
+
+    // Bind first: an operator learns of a taken port before anything else has happened.
+    files::ensure_private_folder(&settings.state_directory).map_err(|error| format!("[Agent] StateDirectory: {error}"))?;
+    let credentials = systemd::credentials_directory();
+    let token = control::control_token(credentials.as_deref(), &settings.control.token_file)?;
+    let (listeners, addresses) = bind(&settings.control).await?;
+
+    let keeper = Keeper::new(clock.clone(), &settings, metrics.clone())?;
+    let engine = Engine::new(clock.clone(), metrics.clone(), settings.limits.clone());
+    let registry = Arc::new(Registry::new());
+    let in_force = Arc::new(ArcSwap::from_pointee(settings.clone()));
+    let (reload, reload_requests) = ReloadHandle::new();
+    let phase = Arc::new(Phase::default());
+    let mut loader =
+        Loader::new(location, loaded, in_force.clone(), registry.clone(), keeper.clone(), engine.clone(), metrics.clone(), log);
+
+    let control = Arc::new(Control {
+        engine: engine.clone(),
+        registry: registry.clone(),
+        keeper: keeper.clone(),
+        settings: in_force,
+        metrics: metrics.clone(),
+        reload,
+        phase: phase.clone(),
+        clock: clock.clone(),
+        started_at,
+    });
+    let layers = Arc::new(Layers { guard: Guard::new(token, &settings.control.unix_socket_users), metrics });
+    let router = control::router(control, layers);
+    let mut signals = Signals::new()?;
+
+    let tasks = TaskTracker::new();
+    tasks.spawn(control::serve(listeners, router, settings.limits.control_connections, stop.clone()));
+    let report = loader.load().await;
+    let alive = loader.alive();
+    tasks.spawn(loader.run(reload_requests, signals.hang_up(), stop.clone()));
+    tasks.spawn(watchdog::feed(alive, keeper.clone(), stop.clone()));
+    tasks.close();
+
+    publish_address(&settings, &addresses)?;
+    phase.set_ready();
+    systemd::ready(&format!("{} connections in force, {} faults in the drop-ins.", report.connections, report.faults.len()));
+    tracing::info!(addresses = addresses.join(" "), connections = report.connections, faults = report.faults.len(), "The agent is ready.");
+
+    signals.stop().await;
+    phase.set_draining();
+    systemd::stopping();
+    tracing::info!(deadline_seconds = settings.limits.drain.as_secs(), "A stop signal has come; running work is finished.");
+    let drained = async {
+        stop.cancel();
+        engine.drain(settings.limits.drain).await;
+        // Not bounded by the drain time: a token request that is on its way has its own bound, and losing its answer
+        // could cost the connection its sign-in.
+        keeper.drain(settings.refresh.request_timeout + Duration::from_secs(5)).await;
+        tasks.wait().await;
+    };
+    let limit = settings.limits.drain + settings.refresh.request_timeout + Duration::from_secs(10);
+    tokio::select! {
+        ended = tokio::time::timeout(limit, drained) => match ended {
+            Ok(()) => tracing::info!("The agent has stopped; everything was finished."),
+            Err(_) => tracing::warn!("The agent stops with work unfinished: the drain time is over."),
+        },
+        () = signals.stop() => tracing::warn!("A second stop signal has come; the agent stops at once."),
+    }
+    Ok(())
+}
+
+async fn bind(settings: &ControlPort) -> Result<(Vec<Listener>, Vec<String>), String> {
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    for passed in systemd::passed_sockets()? {
+        let adopted = match passed {
+            PassedSocket::Tcp(socket) => socket.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(socket)).and_then(|socket| {
+                let address = socket.local_addr()?;
+                addresses.push(address.to_string());
+                Ok(Listener::Tcp(socket, address))
+            }),
+            PassedSocket::Unix(socket) => {
+                addresses.push("unix:systemd".to_owned());
+                socket.set_nonblocking(true).and_then(|()| tokio::net::UnixListener::from_std(socket)).map(Listener::Unix)
+            }
+        };
+        listeners.push(adopted.map_err(|error| format!("A socket passed by systemd cannot be used: {error}."))?);
+    }
+    if let Some(wanted) = settings.listen {
+        let refused = |error| format!("[ControlPort] Listen={wanted}: {error}. Stop the program that has this port, or choose another.");
+        let socket = tokio::net::TcpListener::bind(wanted).await.map_err(refused)?;
+        let address = socket.local_addr().map_err(refused)?;
+        addresses.insert(0, address.to_string());
+        listeners.push(Listener::Tcp(socket, address));
+    }
+    if let Some(path) = &settings.unix_socket {
+        listeners.push(Listener::Unix(bind_unix(path)?));
+        addresses.push(format!("unix:{}", path.display()));
+    }
+    if listeners.is_empty() {
+        return Err("[ControlPort]: there is nothing to listen on. Set Listen or UnixSocket, or enable o365-agent.socket.".to_owned());
+    }
+    Ok((listeners, addresses))
+}
+
+/// Binds a unix socket. The umask is private already, so it is never open to others, not even for a moment.
+fn bind_unix(path: &Path) -> Result<tokio::net::UnixListener, String> {
+    use std::os::unix::fs::FileTypeExt;
+    let left_over = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    if left_over && std::os::unix::net::UnixStream::connect(path).is_err() {
+        files::remove(path).map_err(|error| error.to_string())?;
+    }
+    tokio::net::UnixListener::bind(path)
+        .map_err(|error| format!("[ControlPort] UnixSocket={}: {error}. Choose a path in a folder of the agent.", path.display()))
+}
+
+/// Tells other programs of this host (and `o365-agent status`) where the port is, which matters with port 0.
+fn publish_address(settings: &Settings, addresses: &[String]) -> Result<(), String> {
+    let file = settings.state_directory.join("control-address");
+    match addresses.iter().find(|address| !address.starts_with("unix:")) {
+        Some(address) => files::write_private(&file, format!("{address}\n").as_bytes()).map_err(|error| error.to_string()),
+        None => files::remove(&file).map_err(|error| error.to_string()),
+    }
+}
+
+/// The signals the agent listens to, registered before anything can be lost to their default actions.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Option<Signal>,
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        let register = |kind| signal(kind).map_err(|error| format!("Signals cannot be received: {error}."));
+        Ok(Self {
+            terminate: register(SignalKind::terminate())?,
+            interrupt: register(SignalKind::interrupt())?,
+            hang_up: Some(register(SignalKind::hangup())?),
+        })
+    }
+
+    fn hang_up(&mut self) -> Signal {
+        self.hang_up.take().expect("asked for once, by the loader")
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Query, Create, Update, Delete and Execute, given in the request or saved in a drop-in. Thin: extract, one call, answer.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, Path, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::connections::live;
+use crate::activity::{CallOptions, ExecuteAnswer, ExecuteRequest, Live, SavedRequest, WriteAnswer, WriteRequest};
+use crate::connection::ActivityKind;
+use crate::control::Control;
+use crate::control::answer;
+use crate::control::extract::{Call, bounded_body, call, json};
+use crate::control::layers::RequestId;
+use crate::control::problem::Problem;
+use crate::query::QueryRequest;
+
+/// A query as JSON answers it. NDJSON and CSV hold the rows only.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "the shape of a streamed answer, for the OpenAPI document")]
+pub(super) struct QueryAnswer {
+    /// The columns in order, each with `name` and `type`.
+    #[schema(value_type = Vec<Object>)]
+    columns: Vec<Value>,
+    /// One object a row.
+    #[schema(value_type = Vec<Object>)]
+    rows: Vec<Value>,
+    /// The run's id.
+    run_id: String,
+    /// False when something capped the rows; `reason` then says what.
+    complete: bool,
+    /// What capped the rows.
+    reason: Option<String>,
+}
+
+/// Reads rows. `Accept` picks JSON, `application/x-ndjson` or `text/csv`; all three are streamed.
+#[utoipa::path(post, path = "/v1/connections/{name}/query", tag = "activities", params(("name" = String, Path)),
+    request_body = QueryRequest, responses(
+    (status = 200, body = QueryAnswer, description = "The rows"), (status = 400, body = Problem), (status = 404, body = Problem),
+    (status = 502, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn query(
+    State(control): Shared,
+    Extension(id): Extension<RequestId>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let live = live(&control, &name)?;
+    let call: Call<QueryRequest> = read(&control, &headers, body).await?;
+    let (request, options) = split(call, id);
+    rows(&control, live, request, options, &headers).await
+}
+
+/// Makes records; one result a record, in order.
+#[utoipa::path(post, path = "/v1/connections/{name}/create", tag = "activities", params(("name" = String, Path)),
+    request_body = WriteRequest, responses((status = 200, body = WriteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn create(
+    State(control): Shared,
+    Extension(id): Extension<RequestId>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<WriteAnswer>, Problem> {
+    write(&control, ActivityKind::Create, id, &name, &headers, body).await
+}
+
+/// Changes records by their key; one result a record, in order.
+#[utoipa::path(post, path = "/v1/connections/{name}/update", tag = "activities", params(("name" = String, Path)),
+    request_body = WriteRequest, responses((status = 200, body = WriteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn update(
+    State(control): Shared,
+    Extension(id): Extension<RequestId>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<WriteAnswer>, Problem> {
+    write(&control, ActivityKind::Update, id, &name, &headers, body).await
+}
+
+/// Removes records by their key; one result a record, in order.
+#[utoipa::path(post, path = "/v1/connections/{name}/delete", tag = "activities", params(("name" = String, Path)),
+    request_body = WriteRequest, responses((status = 200, body = WriteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn delete(
+    State(control): Shared,
+    Extension(id): Extension<RequestId>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<WriteAnswer>, Problem> {
+    write(&control, ActivityKind::Delete, id, &name, &headers, body).await
+}
+
+/// Calls a procedure.
+#[utoipa::path(post, path = "/v1/connections/{name}/execute", tag = "activities", params(("name" = String, Path)),
+    request_body = ExecuteRequest, responses((status = 200, body = ExecuteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn execute(
+    State(control): Shared,
+    Extension(id): Extension<RequestId>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ExecuteAnswer>, Problem> {
+    refuse_idempotency_key(&headers)?;
+    let live = live(&control, &name)?;
+    let call: Call<ExecuteRequest> = read(&control, &headers, body).await?;
+    let (request, options) = split(call, id);
+    Ok(Json(control.engine.execute(live, request, options).await?))
+}
+
+/// A saved activity.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SavedView {
+    name: String,
+    /// `query`, `create`, `update`, `delete` or `execute`.
+    #[serde(rename = "type")]
+    #[schema(value_type = String)]
+    kind: ActivityKind,
+    /// The request, with its variables as written.
+    #[schema(value_type = Object)]
+    request: Value,
+}
+
+/// The saved activities of a connection.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SavedList {
+    activities: Vec<SavedView>,
+}
+
+/// All saved activities of a connection.
+#[utoipa::path(get, path = "/v1/connections/{name}/activities", tag = "saved activities", params(("name" = String, Path)), responses(
+    (status = 200, body = SavedList), (status = 404, body = Problem)))]
+pub(super) async fn list_saved(State(control): Shared, Path(name): Path<String>) -> Result<Json<SavedList>, Problem> {
+    let live = live(&control, &name)?;
+    let activities = live.connection.activities.keys().filter_map(|activity| saved_view(&live, activity)).collect();
+    Ok(Json(SavedList { activities }))
+}
+
+/// One saved activity.
+#[utoipa::path(get, path = "/v1/connections/{name}/activities/{activity}", tag = "saved activities",
+    params(("name" = String, Path), ("activity" = String, Path)), responses((status = 200, body = SavedView), (status = 404, body = Problem)))]
+pub(super) async fn view_saved(
+    State(control): Shared,
+    Path((name, activity)): Path<(String, String)>,
+) -> Result<Json<SavedView>, Problem> {
+    saved_view(&*live(&control, &name)?, &activity).map(Json).ok_or_else(|| no_such_activity(&name, &activity))
+}
+
+fn saved_view(live: &Live, activity: &str) -> Option<SavedView> {
+    let saved = live.connection.activities.get(activity)?;
+    Some(SavedView { name: activity.to_owned(), kind: saved.kind, request: saved.body.clone() })
+}
+
+/// Writes a saved activity into the connection's drop-in. The body is the activity as in a drop-in, as JSON.
+#[utoipa::path(put, path = "/v1/connections/{name}/activities/{activity}", tag = "saved activities",
+    params(("name" = String, Path), ("activity" = String, Path)), request_body(content = Object), responses(
+    (status = 200, description = "Written; the connection's state"), (status = 409, body = Problem), (status = 412, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn put_saved(
+    State(control): Shared,
+    Path((name, activity)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = bounded_body(body, 256 * 1024).await?;
+    change_saved(&control, &name, &activity, Some(json(&body)?), &headers).await
+}
+
+/// Removes a saved activity from the connection's drop-in.
+#[utoipa::path(delete, path = "/v1/connections/{name}/activities/{activity}", tag = "saved activities",
+    params(("name" = String, Path), ("activity" = String, Path)), responses(
+    (status = 204, description = "Removed"), (status = 404, body = Problem), (status = 409, body = Problem), (status = 412, body = Problem)))]
+pub(super) async fn delete_saved(
+    State(control): Shared,
+    Path((name, activity)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    if !live(&control, &name)?.connection.activities.contains_key(&activity) {
+        return Err(no_such_activity(&name, &activity));
+    }
+    change_saved(&control, &name, &activity, None, &headers).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn change_saved(
+    control: &Arc<Control>,
+    name: &str,
+    activity: &str,
+    body: Option<Value>,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let live = live(control, name)?;
+    let settings = control.settings.load_full();
+    let document = crate::dropin::connection_with_activity(&live.connection.file, name, activity, body)
+        .map_err(|message| Problem::new(StatusCode::CONFLICT, "not_written", message))?;
+    super::connections::write(control, &live.connection.name, document, headers, &settings).await
+}
+
+/// What a run of a saved activity takes.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RunRequest {}
+
+/// Runs a saved activity. The body may give `variables` and `timeoutSeconds`; the answer is that of its kind.
+#[utoipa::path(post, path = "/v1/connections/{name}/activities/{activity}/run", tag = "saved activities",
+    params(("name" = String, Path), ("activity" = String, Path)), request_body(content = Object, description = "`variables` and `timeoutSeconds`"),
+    responses((status = 200, description = "As query, create, update, delete or execute"), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn run_saved(
+    State(control): Shared,
+    Extension(id): Extension<RequestId>,
+    Path((name, activity)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    refuse_idempotency_key(&headers)?;
+    let live = live(&control, &name)?;
+    if !live.connection.activities.contains_key(&activity) {
+        return Err(no_such_activity(&name, &activity));
+    }
+    let call: Call<RunRequest> = read(&control, &headers, body).await?;
+    let (RunRequest {}, mut options) = split(call, id);
+    options.activity = Some(activity.clone());
+    match control.engine.saved(&live, &activity, &options)? {
+        SavedRequest::Query(request) => rows(&control, live, request, options, &headers).await,
+        SavedRequest::Write(kind, request) => {
+            Ok(Json(control.engine.write(live, kind, request, options).await?).into_response())
+        }
+        SavedRequest::Execute(request) => Ok(Json(control.engine.execute(live, request, options).await?).into_response()),
+    }
+}
+
+async fn rows(
+    control: &Arc<Control>,
+    live: Arc<Live>,
+    request: QueryRequest,
+    options: CallOptions,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let encoding = answer::encoding(headers)?;
+    let query = control.engine.query(live, request, options, encoding)?;
+    Ok(answer::rows(query, encoding, control.metrics.clone()).await?)
+}
+
+async fn write(
+    control: &Arc<Control>,
+    kind: ActivityKind,
+    id: RequestId,
+    name: &str,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Json<WriteAnswer>, Problem> {
+    refuse_idempotency_key(headers)?;
+    let live = live(control, name)?;
+    let call: Call<WriteRequest> = read(control, headers, body).await?;
+    let (request, options) = split(call, id);
+    Ok(Json(control.engine.write(live, kind, request, options).await?))
+}
+
+async fn read<T: serde::de::DeserializeOwned>(control: &Control, headers: &HeaderMap, body: Body) -> Result<Call<T>, Problem> {
+    let limit = control.settings.load().limits.request_body_bytes;
+    call(&bounded_body(body, limit).await?, headers)
+}
+
+fn split<T>(call: Call<T>, id: RequestId) -> (T, CallOptions) {
+    let options = CallOptions { request_id: id.0, variables: call.variables, timeout: call.timeout, activity: None };
+    (call.request, options)
+}
+
+/// A key that was taken and then not kept would be worse than none: the caller would repeat a write and double it.
+fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key("idempotency-key") {
+        let detail = "This version keeps no idempotency keys. Leave the header out, and repeat a write only when its answer says that it was not done.";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_unsupported", detail).field("Idempotency-Key"));
+    }
+    Ok(())
+}
+
+fn no_such_activity(name: &str, activity: &str) -> Problem {
+    let activity = crate::error::clean_foreign_text(activity);
+    let detail = format!("The connection '{name}' has no saved activity '{activity}'. GET /v1/connections/{{name}}/activities lists them.");
+    Problem::new(StatusCode::NOT_FOUND, "no_such_activity", detail)
+}

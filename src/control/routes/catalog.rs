@@ -1,0 +1,68 @@
+//! Objects and procedures of a connection, with their columns and parameters.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Shared;
+use super::connections::live;
+use crate::catalog::{self, ObjectDescription, ObjectSummary, ProcedureDescription};
+use crate::control::problem::Problem;
+
+/// The objects by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ObjectList {
+    objects: Vec<ObjectSummary>,
+}
+
+/// The procedures by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProcedureList {
+    procedures: Vec<ProcedureDescription>,
+}
+
+/// The objects that can be named in Query, Create, Update and Delete. Any Graph path is an object besides.
+#[utoipa::path(get, path = "/v1/connections/{name}/objects", tag = "catalogue", params(("name" = String, Path)), responses(
+    (status = 200, body = ObjectList), (status = 404, body = Problem)))]
+pub(super) async fn objects(State(control): Shared, Path(name): Path<String>) -> Result<Json<ObjectList>, Problem> {
+    live(&control, &name)?;
+    Ok(Json(ObjectList { objects: catalog::objects() }))
+}
+
+/// One object with its columns.
+#[utoipa::path(get, path = "/v1/connections/{name}/objects/{object}", tag = "catalogue",
+    params(("name" = String, Path), ("object" = String, Path)), responses(
+    (status = 200, body = ObjectDescription), (status = 404, body = Problem)))]
+pub(super) async fn object(
+    State(control): Shared,
+    Path((name, object)): Path<(String, String)>,
+) -> Result<Json<ObjectDescription>, Problem> {
+    live(&control, &name)?;
+    catalog::describe_object(&object)
+        .map(Json)
+        .map_err(|message| Problem::new(StatusCode::NOT_FOUND, "no_such_object", message))
+}
+
+/// The procedures that Execute can call. Any bound action of Graph can be called by its name besides.
+#[utoipa::path(get, path = "/v1/connections/{name}/procedures", tag = "catalogue", params(("name" = String, Path)), responses(
+    (status = 200, body = ProcedureList), (status = 404, body = Problem)))]
+pub(super) async fn procedures(State(control): Shared, Path(name): Path<String>) -> Result<Json<ProcedureList>, Problem> {
+    live(&control, &name)?;
+    Ok(Json(ProcedureList { procedures: catalog::procedures() }))
+}
+
+/// One procedure with its parameters.
+#[utoipa::path(get, path = "/v1/connections/{name}/procedures/{procedure}", tag = "catalogue",
+    params(("name" = String, Path), ("procedure" = String, Path)), responses(
+    (status = 200, body = ProcedureDescription), (status = 404, body = Problem)))]
+pub(super) async fn procedure(
+    State(control): Shared,
+    Path((name, procedure)): Path<(String, String)>,
+) -> Result<Json<ProcedureDescription>, Problem> {
+    live(&control, &name)?;
+    catalog::describe_procedure(&procedure)
+        .map(Json)
+        .map_err(|message| Problem::new(StatusCode::NOT_FOUND, "no_such_procedure", message))
+}
