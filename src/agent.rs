@@ -15,12 +15,13 @@ use crate::clock::Clock;
 use crate::connection::Registry;
 use crate::control::{self, Control, Guard, Layers, Listener, Phase, ReloadHandle};
 use crate::files;
-use crate::loader::Loader;
+use crate::graph::Governor;
+use crate::loader::{self, Loader};
 use crate::settings::{ControlPort, Loaded, Location, Settings};
 use crate::systemd::{self, PassedSocket};
 use crate::telemetry::{LogHandle, Metrics};
-use crate::token::Keeper;
-use crate::watchdog;
+use crate::token::{Keeper, Transports};
+use crate::watchdog::{self, Alive};
 
 /// Runs the agent until a stop signal, and returns after an orderly end.
 ///
@@ -44,8 +45,20 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
     let in_force = Arc::new(ArcSwap::from_pointee(settings.clone()));
     let (reload, reload_requests) = ReloadHandle::new();
     let phase = Arc::new(Phase::default());
-    let mut loader =
-        Loader::new(location, loaded, in_force.clone(), registry.clone(), keeper.clone(), engine.clone(), metrics.clone(), log);
+    let alive = Alive::default();
+    let mut loader = Loader {
+        location,
+        in_force: in_force.clone(),
+        registry: registry.clone(),
+        keeper: keeper.clone(),
+        engine: engine.clone(),
+        metrics: metrics.clone(),
+        log,
+        governor: Arc::new(Governor::new(clock.clone())),
+        transports: Arc::new(Transports::default()),
+        drop_ins: loader::drop_ins(&settings, clock.clone()),
+        alive: alive.clone(),
+    };
 
     let control = Arc::new(Control {
         engine: engine.clone(),
@@ -64,15 +77,14 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
 
     let tasks = TaskTracker::new();
     tasks.spawn(control::serve(listeners, router, settings.limits.control_connections, stop.clone()));
-    let report = loader.load().await;
-    let alive = loader.alive();
+    let report = loader.start(&loaded).await;
     tasks.spawn(loader.run(reload_requests, signals.hang_up(), stop.clone()));
     tasks.spawn(watchdog::feed(alive, keeper.clone(), stop.clone()));
     tasks.close();
 
     publish_address(&settings, &addresses)?;
     phase.set_ready();
-    systemd::ready(&format!("{} connections in force, {} faults in the drop-ins.", report.connections, report.faults.len()));
+    systemd::ready(&loader::status_line(&report));
     tracing::info!(addresses = addresses.join(" "), connections = report.connections, faults = report.faults.len(), "The agent is ready.");
 
     signals.stop().await;

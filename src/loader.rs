@@ -1,0 +1,206 @@
+//! The loader: settings and drop-ins → connections in force. Start-up and reload are this one path: read the settings,
+//! look at the drop-ins, apply the snapshot to the registry, then give keeper and engine the new set. Never judges a
+//! drop-in itself.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::activity::{Engine, Live};
+use crate::clock::Clock;
+use crate::connection::{Changes, ConnectionSet, Registry, check_directory};
+use crate::control::{ReloadReport, ReloadRequest};
+use crate::dropin::{DropIns, Snapshot};
+use crate::graph::{Governor, GraphClient};
+use crate::settings::{self, Loaded, Location, Notice, NoticeLevel, Settings, ThisHost};
+use crate::systemd;
+use crate::telemetry::{LogHandle, Metrics};
+use crate::token::{Keeper, Transports};
+use crate::watchdog::{Alive, IDLE_TURN};
+
+/// What the drop-in folder of `settings` comes to when nothing was loaded before. Changes nothing anywhere.
+pub fn preview(settings: &Settings) -> ConnectionSet {
+    check_directory(&settings.drop_in_directory, settings, &ThisHost::new())
+}
+
+/// Everything a load needs.
+#[derive(Debug)]
+pub struct Loader {
+    /// Where the settings are read from.
+    pub location: Location,
+    /// The settings in force, shared with the control port.
+    pub in_force: Arc<ArcSwap<Settings>>,
+    /// The connections as configured.
+    pub registry: Arc<Registry>,
+    /// Their tokens.
+    pub keeper: Arc<Keeper>,
+    /// Their activities.
+    pub engine: Arc<Engine>,
+    /// Counters and gauges.
+    pub metrics: Arc<Metrics>,
+    /// The log filter.
+    pub log: LogHandle,
+    /// Shared limits on requests to Graph.
+    pub governor: Arc<Governor>,
+    /// Shared HTTP clients.
+    pub transports: Arc<Transports>,
+    /// The drop-ins, watched.
+    pub drop_ins: DropIns,
+    /// Tells the watchdog that this loop turns.
+    pub alive: Alive,
+}
+
+impl Loader {
+    /// The first load, with the settings that were read before anything was started.
+    pub async fn start(&mut self, loaded: &Loaded) -> ReloadReport {
+        log_notices(&loaded.notices);
+        let snapshot = self.drop_ins.settled().await;
+        self.apply(snapshot).await
+    }
+
+    /// Looks again whenever there is something to see, until `stop`.
+    pub async fn run(mut self, mut requests: mpsc::Receiver<ReloadRequest>, mut hang_up: Signal, stop: CancellationToken) {
+        loop {
+            self.alive.turned();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(IDLE_TURN) => {}
+                snapshot = self.drop_ins.next() => {
+                    self.apply(snapshot).await;
+                }
+                Some(_) = hang_up.recv() => {
+                    self.reload().await;
+                }
+                Some(answer) = requests.recv() => {
+                    // A caller that has gone wanted the reload all the same.
+                    let _caller_has_gone = answer.send(self.reload().await);
+                }
+            }
+        }
+    }
+
+    /// Reads the settings and the drop-ins again.
+    async fn reload(&mut self) -> ReloadReport {
+        systemd::reloading();
+        let (mut restart_needed, mut notices, mut setting_faults) = (Vec::new(), Vec::new(), Vec::new());
+        match settings::load(&self.location, &ThisHost::new()) {
+            Ok(loaded) => {
+                let running = self.in_force.load_full();
+                restart_needed = running.needs_restart(&loaded.settings).into_iter().map(str::to_owned).collect();
+                notices = loaded.notices.iter().map(|notice| notice.text.to_string()).collect();
+                log_notices(&loaded.notices);
+                let newer = loaded.settings.with_restart_keys_of(&running);
+                if newer.logging != running.logging
+                    && let Err(message) = self.log.set_filter(&newer.logging.filter)
+                {
+                    setting_faults.push(message);
+                }
+                for key in &restart_needed {
+                    tracing::warn!(key, "This setting has changed and takes effect after a restart.");
+                }
+                self.engine.set_limits(newer.limits.clone());
+                self.keeper.set_refresh(&newer);
+                self.in_force.store(Arc::new(newer));
+            }
+            Err(faults) => {
+                for fault in &faults {
+                    tracing::error!(%fault, "The settings have a fault; the last good ones stay in force.");
+                }
+                setting_faults = ReloadReport::fault_lines(&faults);
+            }
+        }
+        let snapshot = self.drop_ins.settled().await;
+        let mut report = self.apply(snapshot).await;
+        setting_faults.append(&mut report.faults);
+        report.faults = setting_faults;
+        report.restart_needed = restart_needed;
+        report.notices = notices;
+        report.ok = report.faults.is_empty() && report.restart_needed.is_empty();
+        systemd::ready(&status_line(&report));
+        report
+    }
+
+    /// Puts in force what a snapshot says: registry, then keeper, then engine, so that whoever finds a connection in the
+    /// engine finds its token handle as well.
+    async fn apply(&mut self, snapshot: Snapshot) -> ReloadReport {
+        let (registry, settings) = (self.registry.clone(), self.in_force.load_full());
+        let applied = tokio::task::spawn_blocking(move || registry.apply(&snapshot, &settings, &ThisHost::new())).await;
+        let changes = applied.unwrap_or_else(|error| {
+            tracing::error!(%error, "Applying the drop-ins failed; everything stays as it was.");
+            Changes::default()
+        });
+        let set = self.registry.current();
+        self.keeper.apply(&set);
+        self.engine.apply(self.live(&set));
+        for gone in &changes.removed {
+            self.metrics.forget(gone.name.as_str());
+        }
+        self.metrics.loaded(set.connections.len(), set.faults.len());
+        let report = report(&changes, &set);
+        systemd::status(&status_line(&report));
+        report
+    }
+
+    /// The live connections of a set. What has not changed keeps its client, and with it its open connections.
+    fn live(&self, set: &ConnectionSet) -> Vec<Arc<Live>> {
+        let page_bytes = self.in_force.load().limits.page_bytes;
+        let mut live = Vec::with_capacity(set.connections.len());
+        for (name, connection) in &set.connections {
+            if let Some(known) = self.engine.live(name.as_str())
+                && known.connection.generation == connection.generation
+            {
+                live.push(known);
+                continue;
+            }
+            let Some(tokens) = self.keeper.handle(name) else { continue };
+            match self.transports.client(connection) {
+                Ok(http) => {
+                    let (governor, metrics) = (self.governor.clone(), self.metrics.clone());
+                    let graph = GraphClient::new(connection.clone(), tokens.clone(), http, governor, metrics, page_bytes);
+                    live.push(Arc::new(Live { connection: connection.clone(), tokens, graph }));
+                }
+                Err(reason) => tracing::error!(connection = %name, reason, "The connection has no HTTP client."),
+            }
+        }
+        live
+    }
+}
+
+/// The loader's own wait between looks is bounded by the drop-in stage; this is the clock it goes by.
+pub fn drop_ins(settings: &Settings, clock: Clock) -> DropIns {
+    DropIns::watch(&settings.drop_in_directory, clock)
+}
+
+fn report(changes: &Changes, set: &ConnectionSet) -> ReloadReport {
+    let names = |connections: &[Arc<crate::connection::Connection>]| {
+        connections.iter().map(|connection| connection.name.to_string()).collect()
+    };
+    ReloadReport {
+        ok: set.faults.is_empty(),
+        added: names(&changes.added),
+        changed: names(&changes.changed),
+        removed: names(&changes.removed),
+        connections: set.connections.len(),
+        restart_needed: Vec::new(),
+        notices: Vec::new(),
+        faults: ReloadReport::fault_lines(&set.faults),
+    }
+}
+
+/// The line that `systemctl status` shows.
+pub fn status_line(report: &ReloadReport) -> String {
+    let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    format!("{} in force, {} in the configuration.", plural(report.connections, "connection"), plural(report.faults.len(), "fault"))
+}
+
+fn log_notices(notices: &[Notice]) {
+    for notice in notices {
+        match notice.level {
+            NoticeLevel::Info => tracing::info!(notice = %notice.text, "A remark on the settings file."),
+            NoticeLevel::Warning => tracing::warn!(notice = %notice.text, "A remark on the settings file."),
+        }
+    }
+}
