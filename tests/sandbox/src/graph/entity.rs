@@ -38,10 +38,10 @@ pub(crate) fn find(mailbox: &Mailbox, entity: Entity, id: Option<&str>) -> Resul
         // The default calendar.
         return Ok(0);
     };
-    if entity == Entity::MailFolder {
-        if let Some(key) = folders::well_known(id) {
-            return Ok(key);
-        }
+    if entity == Entity::MailFolder
+        && let Some(key) = folders::well_known(id)
+    {
+        return Ok(key);
     }
     let decoded = ids::decode(&rows.owner.id, id).ok_or_else(GraphError::malformed_id)?;
     if decoded.entity != entity {

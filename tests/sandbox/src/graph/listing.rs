@@ -6,7 +6,7 @@ use super::dispatch::Context;
 use super::entity::{collection_context, find, shown};
 use super::errors::GraphError;
 use super::odata::evaluate::{matches, order, sort_value};
-use super::odata::filter::Literal;
+use super::odata::expression::Literal;
 use super::odata::query::Query;
 use super::route::Parent;
 use super::{skip_token, users};
@@ -38,10 +38,10 @@ pub(crate) fn collection(
         context.prefer,
         call.header("consistencylevel").unwrap_or_default()
     );
-    if context.next_link.is_none() {
-        if let Some(page) = state.pages.page(&cache_key) {
-            return Ok(answer(page));
-        }
+    if context.next_link.is_none()
+        && let Some(page) = state.pages.page(&cache_key)
+    {
+        return Ok(answer(page));
     }
     let keys = keys(state, context, entity, folder, &query);
     let (start, size) = if directory {

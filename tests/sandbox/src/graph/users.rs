@@ -107,10 +107,10 @@ pub(crate) fn create(state: &mut State, call: &Call) -> Result<Answer, GraphErro
 pub(crate) fn update(state: &mut State, call: &Call, context: &Context) -> Result<Answer, GraphError> {
     let mut fields = body::read(call, Entity::User)?;
     let user = context.owner();
-    if let Some(upn) = fields.get("userPrincipalName").and_then(Value::as_str) {
-        if !upn.eq_ignore_ascii_case(&user.upn) {
-            check_principal_name(state, upn)?;
-        }
+    if let Some(upn) = fields.get("userPrincipalName").and_then(Value::as_str)
+        && !upn.eq_ignore_ascii_case(&user.upn)
+    {
+        check_principal_name(state, upn)?;
     }
     fields.shift_remove("passwordProfile");
     state.tenant.users.update(user.key, fields);

@@ -1,9 +1,9 @@
 //! Refuses the filters and orders that the language allows but the service does not carry out.
 //! Never changes what it checks.
 
-use super::filter::{Expr, Function, Operator, Path};
+use super::expression::{Expr, Function, Operator, Path};
 use crate::data::directory::SORTABLE;
-use crate::data::model::{Entity, Kind};
+use crate::data::model::Kind;
 use crate::graph::errors::GraphError;
 
 /// What a directory request said about advanced queries.
@@ -16,7 +16,7 @@ pub(crate) struct Advanced {
 }
 
 /// Refuses a mailbox filter that the service does not support.
-pub(crate) fn mailbox_filter(entity: Entity, expression: &Expr) -> Result<(), GraphError> {
+pub(crate) fn mailbox_filter(expression: &Expr) -> Result<(), GraphError> {
     let supported = |path: &Path| {
         let whole = matches!(path.kind, Kind::Complex(_) | Kind::List(_));
         if path.root.unfilterable || (whole && !path.from_variable) {
@@ -26,10 +26,10 @@ pub(crate) fn mailbox_filter(entity: Entity, expression: &Expr) -> Result<(), Gr
     };
     match expression {
         Expr::And(left, right) | Expr::Or(left, right) => {
-            mailbox_filter(entity, left)?;
-            mailbox_filter(entity, right)
+            mailbox_filter(left)?;
+            mailbox_filter(right)
         }
-        Expr::Not(inner) => mailbox_filter(entity, inner),
+        Expr::Not(inner) => mailbox_filter(inner),
         Expr::Compare(path, _, _) | Expr::In(path, _) | Expr::Call(_, path, _) | Expr::Truth(path) => {
             supported(path)
         }
@@ -43,7 +43,7 @@ pub(crate) fn mailbox_filter(entity: Entity, expression: &Expr) -> Result<(), Gr
                 // Contacts can be found by an address that is known exactly, and in no other way.
                 Some(Expr::Compare(_, Operator::Eq, _)) => Ok(()),
                 Some(_) if is_address => Err(GraphError::invalid_filter_node()),
-                Some(condition) => mailbox_filter(entity, condition),
+                Some(condition) => mailbox_filter(condition),
             }
         }
     }
@@ -101,7 +101,7 @@ fn directory_node(expression: &Expr, advanced: Advanced, negated: bool) -> Resul
         Expr::Truth(path) => allowed(path, "eq", negated),
         Expr::In(path, _) => allowed(path, "in", negated),
         Expr::Compare(path, operator, literal) => {
-            let null = matches!(literal, super::filter::Literal::Null);
+            let null = matches!(literal, super::expression::Literal::Null);
             let word = match operator {
                 Operator::Eq if null => "null",
                 Operator::Eq => "eq",

@@ -1,7 +1,7 @@
 //! Carries out a filter and an order on rows.
 //! Never looks at whether the service would have refused them.
 
-use super::filter::{Expr, Function, Literal, Operator, Path};
+use super::expression::{Expr, Function, Literal, Operator, Path};
 use crate::data::collection::Collection;
 use crate::data::model::Kind;
 use serde_json::Value;

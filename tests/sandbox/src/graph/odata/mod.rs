@@ -3,6 +3,7 @@
 
 pub(crate) mod check;
 pub(crate) mod evaluate;
+pub(crate) mod expression;
 pub(crate) mod filter;
 pub(crate) mod lexer;
 pub(crate) mod query;

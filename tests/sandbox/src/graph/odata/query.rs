@@ -2,7 +2,8 @@
 //! Never carries them out.
 
 use super::check::{self, Advanced};
-use super::filter::{Expr, Path, parse};
+use super::expression::{Expr, Path};
+use super::filter::parse;
 use super::search::Search;
 use crate::answer::{Call, decoded_pairs};
 use crate::data::model::{Entity, Kind, Property, Shape};
@@ -113,7 +114,7 @@ impl Query {
 
 fn check_mailbox(entity: Entity, query: &Query) -> Result<(), GraphError> {
     if let Some(filter) = &query.filter {
-        check::mailbox_filter(entity, filter)?;
+        check::mailbox_filter(filter)?;
     }
     if entity == Entity::Message {
         check::message_order(query.filter.as_ref(), &query.order)?;
