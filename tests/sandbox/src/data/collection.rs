@@ -1,0 +1,229 @@
+//! Rows of one entity type in one mailbox (or in the directory): generated ones plus what was changed since.
+//! Never generates a row before somebody reads it, so a mailbox of 100,000 messages costs nothing at start.
+
+use super::model::Entity;
+use super::{contacts, directory, events, folders, ids, messages};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Whose rows they are.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    /// The user's id; the tenant's id for the directory.
+    pub(crate) id: String,
+    /// The display name.
+    pub(crate) name: String,
+    /// The mail address; the domain for the directory.
+    pub(crate) address: String,
+    /// Decides the generated content.
+    pub(crate) seed: u64,
+}
+
+/// A row that was created or changed.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredRow {
+    /// The folder or calendar it lies in.
+    pub(crate) parent: u32,
+    /// The number it was born with: what its immutable id tells.
+    pub(crate) origin: u32,
+    /// How often it changed.
+    pub(crate) change: u32,
+    /// Its properties, without the ones that follow from its number.
+    pub(crate) fields: Map<String, Value>,
+}
+
+/// The rows.
+#[derive(Debug)]
+pub(crate) struct Collection {
+    /// The entity type.
+    pub(crate) entity: Entity,
+    /// Whose rows they are.
+    pub(crate) owner: Arc<Owner>,
+    /// Counts the changes; part of every cache key.
+    pub(crate) version: u64,
+    seeded: u32,
+    next_key: u32,
+    stored: BTreeMap<u32, Option<StoredRow>>,
+    moved: HashMap<u32, u32>,
+}
+
+impl Collection {
+    /// A collection with so many generated rows.
+    pub(crate) fn new(entity: Entity, owner: Arc<Owner>, seeded: usize) -> Self {
+        let seeded = u32::try_from(seeded).unwrap_or(u32::MAX / 2);
+        Self {
+            entity,
+            owner,
+            version: 0,
+            seeded,
+            next_key: seeded,
+            stored: BTreeMap::new(),
+            moved: HashMap::new(),
+        }
+    }
+
+    /// The numbers of all rows in the service's order: the newest first, except in the directory.
+    pub(crate) fn keys(&self) -> Vec<u32> {
+        let created = self.stored.range(self.seeded..).filter(|(_, row)| row.is_some()).map(|(key, _)| *key);
+        let seeded = (0..self.seeded).filter(|key| !matches!(self.stored.get(key), Some(None)));
+        match self.entity {
+            Entity::Message | Entity::Event | Entity::Contact => created.rev().chain(seeded).collect(),
+            _ => seeded.chain(created).collect(),
+        }
+    }
+
+    /// Whether there is such a row.
+    pub(crate) fn contains(&self, key: u32) -> bool {
+        match self.stored.get(&key) {
+            Some(row) => row.is_some(),
+            None => key < self.seeded,
+        }
+    }
+
+    /// The row's number now, for the number it was born with.
+    pub(crate) fn current_key(&self, origin: u32) -> u32 {
+        self.moved.get(&origin).copied().unwrap_or(origin)
+    }
+
+    /// The folder or calendar the row lies in.
+    pub(crate) fn parent(&self, key: u32) -> u32 {
+        match self.stored.get(&key) {
+            Some(Some(row)) => row.parent,
+            _ => match self.entity {
+                Entity::Message => folders::folder_of_message(key),
+                Entity::Event => events::calendar_of_event(key),
+                _ => 0,
+            },
+        }
+    }
+
+    /// The row's number at birth.
+    pub(crate) fn origin(&self, key: u32) -> u32 {
+        match self.stored.get(&key) {
+            Some(Some(row)) => row.origin,
+            _ => key,
+        }
+    }
+
+    /// The row's change key.
+    pub(crate) fn change_key(&self, key: u32) -> String {
+        let change = match self.stored.get(&key) {
+            Some(Some(row)) => row.change,
+            _ => 0,
+        };
+        ids::change_key(self.owner.seed, key, change)
+    }
+
+    /// The row's ETag.
+    pub(crate) fn etag(&self, key: u32) -> String {
+        format!("W/\"{}\"", self.change_key(key))
+    }
+
+    /// The row's id.
+    pub(crate) fn id(&self, key: u32, immutable: bool) -> String {
+        match self.entity {
+            Entity::User => match self.field(key, "id") {
+                Value::String(id) => id,
+                _ => String::new(),
+            },
+            entity if immutable => ids::encode(&self.owner.id, entity, self.origin(key), true),
+            entity => ids::encode(&self.owner.id, entity, key, false),
+        }
+    }
+
+    /// One property's value; null when the row has none.
+    pub(crate) fn field(&self, key: u32, name: &str) -> Value {
+        if self.entity != Entity::User {
+            match name {
+                "id" => return self.id(key, false).into(),
+                "changeKey" => return self.change_key(key).into(),
+                "parentFolderId" if self.entity == Entity::Message => {
+                    return ids::encode(&self.owner.id, Entity::MailFolder, self.parent(key), false).into();
+                }
+                "parentFolderId" if self.entity == Entity::Contact => {
+                    return ids::encode(&self.owner.id, Entity::ContactFolder, self.parent(key), false)
+                        .into();
+                }
+                _ => {}
+            }
+        }
+        match self.stored.get(&key) {
+            Some(Some(row)) => row.fields.get(name).cloned().unwrap_or(Value::Null),
+            _ => self.seeded_field(key, name),
+        }
+    }
+
+    /// Adds a row and returns its number.
+    pub(crate) fn create(&mut self, parent: u32, fields: Map<String, Value>) -> u32 {
+        let key = self.next_key;
+        self.next_key += 1;
+        self.version += 1;
+        self.stored.insert(key, Some(StoredRow { parent, origin: key, change: 0, fields }));
+        key
+    }
+
+    /// Changes a row's properties.
+    pub(crate) fn update(&mut self, key: u32, changes: Map<String, Value>) {
+        let mut row = self.materialized(key);
+        row.change += 1;
+        row.fields.extend(changes);
+        self.version += 1;
+        self.stored.insert(key, Some(row));
+    }
+
+    /// Takes a row away.
+    pub(crate) fn remove(&mut self, key: u32) {
+        self.version += 1;
+        self.stored.insert(key, None);
+    }
+
+    /// Puts a row into another folder: it gets a new number, and so a new id, but keeps its immutable id.
+    pub(crate) fn move_to(&mut self, key: u32, parent: u32) -> u32 {
+        let mut row = self.materialized(key);
+        row.parent = parent;
+        row.change += 1;
+        let moved = self.next_key;
+        self.next_key += 1;
+        self.version += 1;
+        self.moved.insert(row.origin, moved);
+        self.stored.insert(key, None);
+        self.stored.insert(moved, Some(row));
+        moved
+    }
+
+    /// Puts a copy of a row into a folder.
+    pub(crate) fn copy_to(&mut self, key: u32, parent: u32) -> u32 {
+        let row = self.materialized(key);
+        self.create(parent, row.fields)
+    }
+
+    fn materialized(&self, key: u32) -> StoredRow {
+        if let Some(Some(row)) = self.stored.get(&key) {
+            return row.clone();
+        }
+        let derived = ["changeKey", "parentFolderId"];
+        let fields = self
+            .entity
+            .shape()
+            .properties
+            .iter()
+            .filter(|property| !derived.contains(&property.name))
+            .filter(|property| property.name != "id" || self.entity == Entity::User)
+            .map(|property| (property.name.to_owned(), self.seeded_field(key, property.name)))
+            .collect();
+        StoredRow { parent: self.parent(key), origin: key, change: 0, fields }
+    }
+
+    fn seeded_field(&self, key: u32, name: &str) -> Value {
+        match self.entity {
+            Entity::Message => messages::field(&self.owner, key, name),
+            Entity::Event => events::field(&self.owner, key, name),
+            Entity::Contact => contacts::field(&self.owner, key, name),
+            Entity::User => directory::field(&self.owner, key, name),
+            Entity::Calendar => folders::calendar_field(&self.owner, key, name),
+            Entity::MailFolder => folders::mail_folder_field(&self.owner, key, name),
+            Entity::ContactFolder => folders::contact_folder_field(&self.owner, key, name),
+        }
+    }
+}

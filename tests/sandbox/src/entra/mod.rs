@@ -1,0 +1,8 @@
+//! The sign-in service: applications, tokens and the token endpoint.
+//! Never serves Graph data.
+
+pub(crate) mod apps;
+pub(crate) mod errors;
+pub(crate) mod grants;
+pub(crate) mod store;
+pub(crate) mod token;

@@ -1,0 +1,143 @@
+//! Everything that changes while a sandbox runs, behind one lock.
+//! Never held over an await: the services lock, work and unlock.
+
+use crate::answer::Call;
+use crate::data::tenant::Tenant;
+use crate::entra::store::TokenStore;
+use crate::faults::FaultPlan;
+use crate::graph::cache::PageCache;
+use crate::options::SandboxOptions;
+use crate::random::Fresh;
+use serde::Serialize;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How many requests of each kind are remembered.
+const REMEMBERED_REQUESTS: usize = 2_000;
+
+/// What happened so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Posts to the token endpoint, refused ones included.
+    pub token_posts: u64,
+    /// Access tokens issued by the token endpoint.
+    pub tokens_issued: u64,
+    /// Refresh tokens used more than once.
+    pub refresh_reuses: u64,
+    /// Requests to Graph, refused ones included; a batch counts once.
+    pub graph_requests: u64,
+    /// Single requests inside batches.
+    pub batch_parts: u64,
+    /// Answers with 429, from faults as well as from the limits.
+    pub throttled: u64,
+    /// Graph answers with 401.
+    pub unauthorized: u64,
+    /// Rows sent in pages.
+    pub rows_sent: u64,
+    /// Rows created, changed or deleted.
+    pub writes: u64,
+    /// The most requests that one mailbox had in work at the same time.
+    pub max_concurrent_per_mailbox: u64,
+    /// Faults that hit a request.
+    pub faults_hit: u64,
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecordedRequest {
+    /// The HTTP method.
+    pub method: String,
+    /// Path and query, as sent.
+    pub path_and_query: String,
+    /// Header names (lower case) and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// The body; bytes that are not UTF-8 are replaced.
+    pub body: String,
+}
+
+impl RecordedRequest {
+    /// The first header of that name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The decoded fields of a form body.
+    pub fn form(&self) -> Vec<(String, String)> {
+        crate::answer::decoded_pairs(&self.body)
+    }
+}
+
+/// The state.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The options; some can be changed while it runs.
+    pub(crate) options: SandboxOptions,
+    /// `http://127.0.0.1:PORT` of Graph.
+    pub(crate) graph_origin: String,
+    /// `http://127.0.0.1:PORT` of the sign-in service.
+    pub(crate) login_origin: String,
+    /// The directory and mailboxes.
+    pub(crate) tenant: Tenant,
+    /// Tokens.
+    pub(crate) tokens: TokenStore,
+    /// Planned faults.
+    pub(crate) faults: FaultPlan,
+    /// Rendered pages.
+    pub(crate) pages: PageCache,
+    /// Fresh identifiers.
+    pub(crate) fresh: Fresh,
+    /// Counters.
+    pub(crate) stats: Stats,
+    /// Requests in work per mailbox.
+    pub(crate) in_work: HashMap<String, usize>,
+    /// The latest posts to the token endpoint.
+    pub(crate) token_requests: VecDeque<RecordedRequest>,
+    /// The latest requests to Graph.
+    pub(crate) graph_requests: VecDeque<RecordedRequest>,
+}
+
+/// The state as the servers and the handle share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared(Arc<Mutex<State>>);
+
+impl Shared {
+    /// The state of a tenant that listens at these origins.
+    pub(crate) fn new(options: SandboxOptions, login_origin: String, graph_origin: String) -> Self {
+        let tenant = Tenant::new(&options);
+        Self(Arc::new(Mutex::new(State {
+            options,
+            graph_origin,
+            login_origin,
+            tenant,
+            tokens: TokenStore::default(),
+            faults: FaultPlan::default(),
+            pages: PageCache::default(),
+            fresh: Fresh::new(),
+            stats: Stats::default(),
+            in_work: HashMap::new(),
+            token_requests: VecDeque::new(),
+            graph_requests: VecDeque::new(),
+        })))
+    }
+
+    /// Locks the state; a panic elsewhere must not take the sandbox down with it.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Remembers a request and forgets the oldest when there are too many.
+pub(crate) fn remember(ring: &mut VecDeque<RecordedRequest>, call: &Call) {
+    if ring.len() == REMEMBERED_REQUESTS {
+        ring.pop_front();
+    }
+    ring.push_back(RecordedRequest {
+        method: call.method.clone(),
+        path_and_query: call.target.clone(),
+        headers: call.headers.clone(),
+        body: String::from_utf8_lossy(&call.body).into_owned(),
+    });
+}
