@@ -82,7 +82,10 @@ impl fmt::Debug for ThisHost {
 impl Host for ThisHost {
     fn secret_file(&self, path: &Path) -> Result<Secret, String> {
         if !path.is_absolute() {
-            return Err(format!("{}: a secret file needs an absolute path. Write it from / on.", path.display()));
+            return Err(format!(
+                "{}: a secret file needs an absolute path. Write it from / on.",
+                path.display()
+            ));
         }
         // Secrets mounted by Kubernetes are links; the mode and owner of what they point at are what counts.
         let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -106,21 +109,28 @@ impl Host for ThisHost {
         // The folder belongs to systemd, which makes it readable for this service only, so that the files' own modes
         // (0440 under some versions) say nothing; the link and type checks of `read_bounded` still hold.
         let path = Path::new(&directory).join(name);
-        let bytes = files::read_bounded(&path, SECRET_LIMIT)
-            .map_err(|error| format!("Credential '{name}' cannot be read: {error} Check LoadCredential in the unit."))?;
+        let bytes = files::read_bounded(&path, SECRET_LIMIT).map_err(|error| {
+            format!("Credential '{name}' cannot be read: {error} Check LoadCredential in the unit.")
+        })?;
         into_secret(bytes, &path)
     }
 
     fn environment(&self, name: &str) -> Result<Secret, String> {
         (self.environment)(name).map(Secret::from).ok_or_else(|| {
-            format!("Environment variable '{}' is not set. Set it for the agent's process.", name.escape_debug())
+            format!(
+                "Environment variable '{}' is not set. Set it for the agent's process.",
+                name.escape_debug()
+            )
         })
     }
 
     fn check_writable_folder(&self, folder: &Path) -> Result<(), String> {
         use rustix::fs::{Access, AtFlags, CWD, accessat};
         if !folder.is_dir() {
-            return Err(format!("The folder {} does not exist. Create it for the agent's user.", folder.display()));
+            return Err(format!(
+                "The folder {} does not exist. Create it for the agent's user.",
+                folder.display()
+            ));
         }
         // Asked of the kernel and not tried out: this runs at every look, and `check` must leave no trace.
         accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).map_err(|error| {
@@ -165,7 +175,9 @@ mod tests {
         let path = folder.path().join("token");
         files::write_private(&path, b"hunter2\r\n").unwrap();
         let directory = folder.path().display().to_string();
-        let host = ThisHost::with_environment(move |name| (name == "CREDENTIALS_DIRECTORY").then(|| directory.clone()));
+        let host = ThisHost::with_environment(move |name| {
+            (name == "CREDENTIALS_DIRECTORY").then(|| directory.clone())
+        });
         assert_eq!(host.secret_file(&path).unwrap().expose(), "hunter2");
         assert_eq!(host.credential("token").unwrap().expose(), "hunter2");
         for name in ["", "../token", "a/b", ".hidden"] {
@@ -177,7 +189,9 @@ mod tests {
         assert!(host.secret_file(&path).unwrap_err().contains("chmod 600"));
         files::write_private(&path, b"\n").unwrap();
         assert!(host.secret_file(&path).unwrap_err().contains("empty"));
-        assert!(ThisHost::with_environment(|_| None).credential("token").unwrap_err().contains("LoadCredential"));
+        assert!(
+            ThisHost::with_environment(|_| None).credential("token").unwrap_err().contains("LoadCredential")
+        );
     }
 
     #[test]

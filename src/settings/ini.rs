@@ -55,7 +55,13 @@ pub(super) fn read(text: &str) -> (Vec<Entry>, Vec<Unreadable>) {
 }
 
 /// Takes over what one line said; a sentence when it said nothing.
-fn take(parsed: &Ini, line: &str, number: usize, section: &mut String, entries: &mut Vec<Entry>) -> Option<String> {
+fn take(
+    parsed: &Ini,
+    line: &str,
+    number: usize,
+    section: &mut String,
+    entries: &mut Vec<Entry>,
+) -> Option<String> {
     if line.starts_with('[') {
         match parsed.sections().flatten().next() {
             Some(name) => name.clone_into(section),
@@ -69,7 +75,9 @@ fn take(parsed: &Ini, line: &str, number: usize, section: &mut String, entries: 
             entries.push(Entry { section, key, value, line: number });
             None
         }
-        None => Some("This line has no '='. Write key=value, or begin it with '#' to make it a comment.".to_owned()),
+        None => Some(
+            "This line has no '='. Write key=value, or begin it with '#' to make it a comment.".to_owned(),
+        ),
     }
 }
 
@@ -86,7 +94,12 @@ mod tests {
             entries.iter().map(|entry| (&*entry.section, &*entry.key, &*entry.value, entry.line)).collect();
         assert_eq!(
             short,
-            [("One", "A", "C:\\temp\\", 3), ("One", "B", "\"x\" # y", 5), ("Two", "C", "d=e", 7), ("Two", "D", "", 9)]
+            [
+                ("One", "A", "C:\\temp\\", 3),
+                ("One", "B", "\"x\" # y", 5),
+                ("Two", "C", "d=e", 7),
+                ("Two", "D", "", 9)
+            ]
         );
         assert_eq!(unreadable.iter().map(|line| line.line).collect::<Vec<_>>(), [8]);
     }

@@ -68,5 +68,6 @@ pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
 
 /// Whether keys in that section are ours.
 pub(super) fn is_our_section(section: &str) -> bool {
-    section.eq_ignore_ascii_case(VARIABLES_SECTION) || KEYS.iter().any(|key| key.section.eq_ignore_ascii_case(section))
+    section.eq_ignore_ascii_case(VARIABLES_SECTION)
+        || KEYS.iter().any(|key| key.section.eq_ignore_ascii_case(section))
 }

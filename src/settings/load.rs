@@ -107,7 +107,9 @@ pub fn parse(file: Option<&Path>, text: &str, host: &dyn Host) -> Result<Loaded,
         if ours { faults.push(text) } else { notices.push(Notice { level: NoticeLevel::Info, text }) }
     }
     let settings = read::read(file, named, &merged, host, &mut faults);
-    if faults.is_empty() { Ok(Loaded { settings, notices }) } else {
+    if faults.is_empty() {
+        Ok(Loaded { settings, notices })
+    } else {
         faults.sort();
         Err(faults)
     }
@@ -123,14 +125,17 @@ fn sort_out(file: &Path, entries: Vec<Entry>) -> (Vec<Entry>, Vec<Notice>) {
             let text = Fault { file: file.to_owned(), line: Some(entry.line), key, message };
             notices.push(Notice { level: NoticeLevel::Warning, text });
         };
-        if entry.section.eq_ignore_ascii_case(VARIABLES_SECTION) || keys::find(&entry.section, &entry.key).is_some() {
+        if entry.section.eq_ignore_ascii_case(VARIABLES_SECTION)
+            || keys::find(&entry.section, &entry.key).is_some()
+        {
             if let Some(earlier) = ours.iter().find(|earlier| same_key(earlier, &entry)) {
                 warn(format!("Set again: line {} is overruled. Keep one of the two.", earlier.line));
             }
             ours.push(entry);
             continue;
         }
-        let here = KEYS.iter().filter(|key| key.section.eq_ignore_ascii_case(&entry.section)).map(|key| key.name);
+        let here =
+            KEYS.iter().filter(|key| key.section.eq_ignore_ascii_case(&entry.section)).map(|key| key.name);
         let nearest = nearest_name(&entry.key, here);
         // [Settings] is shared with the original agent, so only a likely slip in it is worth a warning.
         let shared = entry.section.eq_ignore_ascii_case("Settings");

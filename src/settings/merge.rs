@@ -48,7 +48,11 @@ pub(super) fn merge(entries: &[Entry]) -> Result<Merged, ConfigError> {
     for key in KEYS {
         defaults.set(key.section, key.name, key.default);
     }
-    Ok(Merged { values: Config::builder().add_source(defaults).add_source(written).build()?, lines, variables })
+    Ok(Merged {
+        values: Config::builder().add_source(defaults).add_source(written).build()?,
+        lines,
+        variables,
+    })
 }
 
 fn fold(name: &str) -> String {

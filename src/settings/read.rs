@@ -65,19 +65,29 @@ impl Reader<'_> {
             "1" | "true" => true,
             "0" | "false" => false,
             other => {
-                self.fault(section, name, format!("'{}' is not a boolean. Write true or false (or 1 or 0).", other.escape_debug()));
+                self.fault(
+                    section,
+                    name,
+                    format!("'{}' is not a boolean. Write true or false (or 1 or 0).", other.escape_debug()),
+                );
                 false
             }
         }
     }
 
-    fn number<N: FromStr + PartialOrd + Display + Copy>(&mut self, section: &str, name: &str, range: RangeInclusive<N>) -> N {
+    fn number<N: FromStr + PartialOrd + Display + Copy>(
+        &mut self,
+        section: &str,
+        name: &str,
+        range: RangeInclusive<N>,
+    ) -> N {
         let text = self.merged.text(section, name);
         match text.parse() {
             Ok(number) if range.contains(&number) => number,
             _ => {
                 let (low, high) = (*range.start(), *range.end());
-                let message = format!("'{}' is not a whole number from {low} to {high}.", text.escape_debug());
+                let message =
+                    format!("'{}' is not a whole number from {low} to {high}.", text.escape_debug());
                 self.fault(section, name, message);
                 low
             }
@@ -92,9 +102,17 @@ impl Reader<'_> {
     fn path(&mut self, section: &str, name: &str) -> Option<PathBuf> {
         let text = self.text(section, name)?;
         if text.contains('\\') {
-            self.fault(section, name, format!("'{}' has a backslash. Write paths with forward slashes.", text.escape_debug()));
+            self.fault(
+                section,
+                name,
+                format!("'{}' has a backslash. Write paths with forward slashes.", text.escape_debug()),
+            );
         } else if !text.starts_with('/') {
-            self.fault(section, name, format!("'{}' is not an absolute path. Write it from / on.", text.escape_debug()));
+            self.fault(
+                section,
+                name,
+                format!("'{}' is not an absolute path. Write it from / on.", text.escape_debug()),
+            );
         }
         Some(PathBuf::from(text))
     }
@@ -108,7 +126,10 @@ impl Reader<'_> {
                 Ok(number) => unix_socket_users.push(number),
                 Err(_) if user.is_empty() => {}
                 Err(_) => {
-                    let message = format!("'{}' is not a user id. Write numbers, separated by commas (see `id -u`).", user.escape_debug());
+                    let message = format!(
+                        "'{}' is not a user id. Write numbers, separated by commas (see `id -u`).",
+                        user.escape_debug()
+                    );
                     self.fault("ControlPort", "UnixSocketUsers", message);
                 }
             }
@@ -133,7 +154,10 @@ impl Reader<'_> {
                 None
             }
             Err(_) => {
-                let message = format!("'{}' is not an address with a port. Write for example 127.0.0.1:7365.", text.escape_debug());
+                let message = format!(
+                    "'{}' is not an address with a port. Write for example 127.0.0.1:7365.",
+                    text.escape_debug()
+                );
                 self.fault("ControlPort", "Listen", message);
                 None
             }
@@ -149,7 +173,11 @@ impl Reader<'_> {
             concurrent_per_host: self.number("Refresh", "ConcurrentPerHost", 1..=64),
         };
         if refresh.backoff_base > refresh.backoff_cap {
-            self.fault("Refresh", "BackoffBaseSeconds", "It is larger than BackoffCapSeconds. Make it smaller.");
+            self.fault(
+                "Refresh",
+                "BackoffBaseSeconds",
+                "It is larger than BackoffCapSeconds. Make it smaller.",
+            );
         }
         refresh
     }
@@ -168,16 +196,24 @@ impl Reader<'_> {
                 .into_iter()
                 .find(|name| self.merged.line(SECTION, name).is_some() && self.text(SECTION, name).is_some());
             if let Some(set) = set {
-                self.fault(SECTION, set, "[Proxy] Host is not set, so there is no proxy. Set Host, or remove this key.");
+                self.fault(
+                    SECTION,
+                    set,
+                    "[Proxy] Host is not set, so there is no proxy. Set Host, or remove this key.",
+                );
             }
             return None;
         };
         if name.contains(['/', ':', '@', ' ']) && name.parse::<std::net::IpAddr>().is_err() {
-            let message = format!("'{}' is not a host name. Write only the name; the port has its own key.", name.escape_debug());
+            let message = format!(
+                "'{}' is not a host name. Write only the name; the port has its own key.",
+                name.escape_debug()
+            );
             self.fault(SECTION, "Host", message);
         }
         let exceptions = self.text(SECTION, "Exceptions").unwrap_or_default();
-        let exceptions = exceptions.split(';').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+        let exceptions =
+            exceptions.split(';').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
         Some(AgentProxy { host: name, port, user, password, exceptions: exceptions.collect() })
     }
 
@@ -204,13 +240,20 @@ impl Reader<'_> {
             "json" => LogFormat::Json,
             "journald" => LogFormat::Journald,
             other => {
-                self.fault("Logging", "Format", format!("'{}' is not one of auto, text, json, journald.", other.escape_debug()));
+                self.fault(
+                    "Logging",
+                    "Format",
+                    format!("'{}' is not one of auto, text, json, journald.", other.escape_debug()),
+                );
                 LogFormat::Auto
             }
         };
         let filter = self.merged.text("Logging", "Filter");
         if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&filter) {
-            let message = format!("'{}' is not a log filter ({error}). Write for example info or o365_agent=debug.", filter.escape_debug());
+            let message = format!(
+                "'{}' is not a log filter ({error}). Write for example info or o365_agent=debug.",
+                filter.escape_debug()
+            );
             self.fault("Logging", "Filter", message);
         }
         LogSettings { format, filter }

@@ -17,12 +17,21 @@ impl Settings {
         compare(old.state_directory != new.state_directory, "[Agent] StateDirectory");
         compare(old.control.listen != new.control.listen, "[ControlPort] Listen");
         compare(old.control.unix_socket != new.control.unix_socket, "[ControlPort] UnixSocket");
-        compare(old.control.unix_socket_users != new.control.unix_socket_users, "[ControlPort] UnixSocketUsers");
+        compare(
+            old.control.unix_socket_users != new.control.unix_socket_users,
+            "[ControlPort] UnixSocketUsers",
+        );
         compare(old.control.token_file != new.control.token_file, "[ControlPort] TokenFile");
         compare(old.token_store.key_file != new.token_store.key_file, "[TokenStore] KeyFile");
-        compare(old.refresh.concurrent_per_host != new.refresh.concurrent_per_host, "[Refresh] ConcurrentPerHost");
+        compare(
+            old.refresh.concurrent_per_host != new.refresh.concurrent_per_host,
+            "[Refresh] ConcurrentPerHost",
+        );
         compare(old.logging.format != new.logging.format, "[Logging] Format");
-        compare(old.limits.control_connections != new.limits.control_connections, "[Limits] ControlConnections");
+        compare(
+            old.limits.control_connections != new.limits.control_connections,
+            "[Limits] ControlConnections",
+        );
         compare(old.limits.concurrent_runs != new.limits.concurrent_runs, "[Limits] ConcurrentRuns");
         compare(old.limits.request_body_bytes != new.limits.request_body_bytes, "[Limits] RequestBodyBytes");
         compare(old.limits.run_history != new.limits.run_history, "[Limits] RunHistory");
@@ -36,8 +45,14 @@ impl Settings {
             drop_in_directory: running.drop_in_directory.clone(),
             state_directory: running.state_directory.clone(),
             control: running.control.clone(),
-            token_store: TokenStore { key_file: running.token_store.key_file.clone(), ..self.token_store.clone() },
-            refresh: Refresh { concurrent_per_host: running.refresh.concurrent_per_host, ..self.refresh.clone() },
+            token_store: TokenStore {
+                key_file: running.token_store.key_file.clone(),
+                ..self.token_store.clone()
+            },
+            refresh: Refresh {
+                concurrent_per_host: running.refresh.concurrent_per_host,
+                ..self.refresh.clone()
+            },
             logging: LogSettings { format: running.logging.format, ..self.logging.clone() },
             limits: Limits {
                 control_connections: running.limits.control_connections,
