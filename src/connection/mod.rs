@@ -1,6 +1,23 @@
 //! The connection stage: what the agent may talk to, as types that cannot be wrong. Properties as operators know them
 //! → validated, variables replaced → [`Connection`] with a [`Generation`] → the registry. Never does I/O.
 
+mod activities;
+mod auth;
+mod check;
+mod digest;
+mod endpoints;
+mod load;
 mod model;
+pub mod properties;
+mod proxy;
+mod registry;
+mod store;
+mod template;
+#[cfg(test)]
+mod tests;
+mod values;
+mod variables;
 
 pub use model::*;
+pub use registry::{Changes, Registry, check_directory};
+pub use template::substitute_json;

@@ -30,8 +30,13 @@ impl ConnectionName {
         if name.chars().count() > 128 {
             return Err("A connection name has at most 128 characters. Shorten the name.".to_owned());
         }
-        if let Some(bad) = name.chars().find(|character| matches!(character, '/' | ':') || character.is_control()) {
-            return Err(format!("The connection name '{}' must not contain {bad:?}. Rename the connection.", name.escape_debug()));
+        if let Some(bad) =
+            name.chars().find(|character| matches!(character, '/' | ':') || character.is_control())
+        {
+            return Err(format!(
+                "The connection name '{}' must not contain {bad:?}. Rename the connection.",
+                name.escape_debug()
+            ));
         }
         Ok(Self(name.into()))
     }
@@ -326,4 +331,6 @@ pub struct DropInState {
     pub connections: Vec<ConnectionName>,
     /// Its faults.
     pub faults: Vec<crate::error::Fault>,
+    /// What it says without effect.
+    pub notices: Vec<crate::error::Fault>,
 }

@@ -1,1 +1,20 @@
-//! The dropin stage.
+//! The dropin stage: `agent.d/*.yaml` as written → a [`Snapshot`] of what every file says. Never knows OAuth: which
+//! properties exist and what they mean is the connection stage's business.
+
+mod node;
+mod raw;
+mod scan;
+mod settle;
+mod watch;
+mod write;
+mod yaml;
+
+pub use node::{Document, Entry, Node, Place, Step};
+pub use raw::{DropInFile, RawActivity, RawConnection, RawProperty, RawVariable};
+pub use scan::{DropIns, Rejected, Scanner, Snapshot, is_drop_in_name, read_drop_in, scan};
+pub use settle::{SETTLE_TIME, Settler, Sighting, Verdict};
+pub use watch::{Poke, Watcher};
+pub use write::{
+    ConnectionFile, PlannedRemoval, PlannedWrite, WriteError, delete_connection, find_connection,
+    plan_delete, plan_put, put_connection,
+};

@@ -1,0 +1,151 @@
+//! Which tokens, ids and secrets each way of signing in needs. Never talks to a token server and never looks into a
+//! token.
+
+use std::time::Duration;
+
+use super::values::Values;
+use super::{Auth, AuthScheme, ClientCredential, InitiateOAuth, SeedTokens};
+use crate::clock::Timestamp;
+
+/// Reads and checks what belongs to signing in. `None` when something needed is missing; the faults say what.
+pub(super) fn check(values: &mut Values<'_>, scheme: AuthScheme) -> Option<Auth> {
+    let initiate = initiate(values, scheme)?;
+    let seed = SeedTokens {
+        access_token: values.secret("OAuthAccessToken"),
+        refresh_token: values.secret("OAuthRefreshToken"),
+        expires_in: values.integer::<u64>("OAuthExpiresIn").map(Duration::from_secs),
+        issued_at: values.integer::<i64>("OAuthTokenTimestamp").map(Timestamp::from_millis),
+    };
+    let auth = Auth {
+        scheme,
+        initiate,
+        tenant: tenant(values),
+        client_id: client_id(values),
+        credential: values
+            .secret("OAuthClientSecret")
+            .map_or(ClientCredential::None, ClientCredential::Secret),
+        seed,
+        scope: values.text("Scope"),
+    };
+    match scheme {
+        AuthScheme::AzureAd => azure_ad(values, &auth),
+        AuthScheme::AzureServicePrincipal => service_principal(values, &auth),
+        // Refused already, with the whole scheme.
+        AuthScheme::AzureMsi | AuthScheme::AzureServicePrincipalCert => {}
+    }
+    Some(auth)
+}
+
+fn initiate(values: &mut Values<'_>, scheme: AuthScheme) -> Option<InitiateOAuth> {
+    if scheme == AuthScheme::AzureMsi {
+        return Some(InitiateOAuth::GetAndRefresh);
+    }
+    if !values.is_given("InitiateOAuth") {
+        // The driver's own default.
+        return Some(InitiateOAuth::Off);
+    }
+    Some(match values.choice("InitiateOAuth")? {
+        "OFF" => InitiateOAuth::Off,
+        "REFRESH" => InitiateOAuth::Refresh,
+        _ => InitiateOAuth::GetAndRefresh,
+    })
+}
+
+/// A domain or an id. It becomes a part of the token server's path, so nothing else may be in it.
+fn tenant(values: &mut Values<'_>) -> Option<String> {
+    let tenant = values.text("AzureTenant")?;
+    if !tenant.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '.' | '-')) {
+        let message = format!(
+            "'{}' is not a tenant. Write its domain (contoso.onmicrosoft.com) or its id.",
+            tenant.escape_debug()
+        );
+        values.fault("AzureTenant", message);
+    }
+    Some(tenant)
+}
+
+fn client_id(values: &mut Values<'_>) -> Option<String> {
+    let id = values.text("OAuthClientId")?;
+    if !id.chars().all(|character| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_'))
+    {
+        let message = format!(
+            "'{}' is not a client id. Copy the application (client) id from its registration.",
+            id.escape_debug()
+        );
+        values.fault("OAuthClientId", message);
+    }
+    Some(id)
+}
+
+/// Whether a property has no value and no fault of its own that explains why.
+fn is_missing(values: &Values<'_>, name: &str) -> bool {
+    !values.is_given(name) || values.written(name).is_some_and(|text| text.trim().is_empty())
+}
+
+fn azure_ad(values: &mut Values<'_>, auth: &Auth) {
+    let initiate = auth.initiate.as_str();
+    let no_access_token = is_missing(values, "OAuthAccessToken");
+    match auth.initiate {
+        InitiateOAuth::Off => off(values, no_access_token),
+        InitiateOAuth::Refresh => {
+            // A store of its own may hold a token from an earlier life of this connection.
+            if is_missing(values, "OAuthRefreshToken") && is_missing(values, "OAuthSettingsLocation") {
+                values.fault("OAuthRefreshToken", format!(
+                    "InitiateOAuth {initiate} needs OAuthRefreshToken. Give it, or give an OAuthSettingsLocation that holds one."
+                ));
+            }
+            if no_access_token && (auth.client_id.is_none() || auth.tenant.is_none()) {
+                values.fault("OAuthAccessToken", format!(
+                    "InitiateOAuth {initiate} needs OAuthAccessToken, or both OAuthClientId and AzureTenant."
+                ));
+            }
+        }
+        InitiateOAuth::GetAndRefresh => {
+            if no_access_token && auth.client_id.is_none() && is_missing(values, "OAuthSettingsLocation") {
+                values.fault("OAuthClientId", format!(
+                    "InitiateOAuth {initiate} needs OAuthClientId, the application to sign in to, unless OAuthAccessToken is given."
+                ));
+            }
+        }
+    }
+}
+
+fn off(values: &mut Values<'_>, no_access_token: bool) {
+    if no_access_token {
+        values.fault(
+            "OAuthAccessToken",
+            "InitiateOAuth OFF needs OAuthAccessToken. Give it, or write InitiateOAuth: REFRESH with an OAuthRefreshToken.",
+        );
+    }
+    values.notice(
+        "OAuthRefreshToken",
+        "OAuthRefreshToken is not used with InitiateOAuth OFF. Write REFRESH to use it.",
+    );
+}
+
+fn service_principal(values: &mut Values<'_>, auth: &Auth) {
+    if auth.initiate == InitiateOAuth::Off {
+        return off(values, is_missing(values, "OAuthAccessToken"));
+    }
+    // RFC 6749 section 4.4 has no user behind it, so there is no "whichever tenant the user is in".
+    let any_tenant = ["common", "organizations", "consumers"];
+    if let Some(tenant) =
+        auth.tenant.as_deref().filter(|tenant| any_tenant.contains(&tenant.to_ascii_lowercase().as_str()))
+    {
+        let message = format!(
+            "An application signs in to one tenant, not to '{tenant}'. Write the tenant's domain or id."
+        );
+        values.fault("AzureTenant", message);
+    }
+    if is_missing(values, "OAuthClientSecret") {
+        values.fault("OAuthClientSecret", "AuthScheme AzureServicePrincipal needs OAuthClientSecret. Give it, best as { file: } or { credential: }.");
+    }
+    // Both can be read from a given access token.
+    if is_missing(values, "OAuthAccessToken") {
+        for name in ["OAuthClientId", "AzureTenant"] {
+            if is_missing(values, name) {
+                values.fault(name, format!("AuthScheme AzureServicePrincipal needs {name}, unless OAuthAccessToken is given. Add it."));
+            }
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! Every connection property the agent knows: what kind of value it has, which auth schemes take it, and what becomes
+//! of it. Facts only; `check.rs` and its neighbours apply them.
+
+use super::AuthScheme;
+
+/// What kind of value a property has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// Text that is never shown; may be a reference `{file:}`, `{credential:}` or `{env:}`.
+    Secret,
+    /// `true` or `false`, also `1` or `0`.
+    Boolean,
+    /// A whole number in a range.
+    Integer(i64, i64),
+    /// One of some words, in any case.
+    Choice(&'static [&'static str]),
+    /// An http or https address.
+    Url,
+    /// An absolute path.
+    Path,
+}
+
+/// What becomes of a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It has its effect.
+    Used,
+    /// It has no meaning here and does no harm: accepted, with this sentence as a notice.
+    Ignored(&'static str),
+    /// Ignoring it would make the connection behave otherwise than asked: refused with this sentence, unless it has
+    /// one of these harmless values.
+    Refused(&'static str, &'static [&'static str]),
+    /// It belongs to a way of signing in that this version does not support yet.
+    Unsupported,
+}
+
+/// One property.
+#[derive(Clone, Copy, Debug)]
+pub struct Property {
+    /// Its name as operators know it.
+    pub name: &'static str,
+    /// What kind of value it has.
+    pub kind: Kind,
+    /// The auth schemes that take it.
+    pub schemes: &'static [AuthScheme],
+    /// What becomes of it.
+    pub usage: Use,
+    /// What it is for, in a sentence.
+    pub help: &'static str,
+}
+
+const ALL: &[AuthScheme] = &[
+    AuthScheme::AzureAd,
+    AuthScheme::AzureMsi,
+    AuthScheme::AzureServicePrincipal,
+    AuthScheme::AzureServicePrincipalCert,
+];
+/// All but the managed identity, which the machine itself vouches for.
+const WITH_OAUTH: &[AuthScheme] =
+    &[AuthScheme::AzureAd, AuthScheme::AzureServicePrincipal, AuthScheme::AzureServicePrincipalCert];
+const WITH_SECRET: &[AuthScheme] = &[AuthScheme::AzureAd, AuthScheme::AzureServicePrincipal];
+const WITH_CERTIFICATE: &[AuthScheme] =
+    &[AuthScheme::AzureServicePrincipal, AuthScheme::AzureServicePrincipalCert];
+const SIGN_IN: &[AuthScheme] = &[AuthScheme::AzureAd];
+
+/// The words of `AuthScheme`.
+pub(super) const AUTH_SCHEMES: &[&str] =
+    &["AzureAD", "AzureMSI", "AzureServicePrincipal", "AzureServicePrincipalCert"];
+/// The words of `InitiateOAuth`.
+pub(super) const INITIATE: &[&str] = &["OFF", "GETANDREFRESH", "REFRESH"];
+/// The words of `AzureEnvironment`.
+pub(super) const ENVIRONMENTS: &[&str] = &["GLOBAL", "USGOVT", "USGOVTDOD", "CHINA", "CUSTOM"];
+/// The words of `OAuthJWTCertType`.
+const CERTIFICATE_TYPES: &[&str] = &[
+    "USER",
+    "MACHINE",
+    "PFXFILE",
+    "PFXBLOB",
+    "JKSFILE",
+    "JKSBLOB",
+    "PEMKEY_FILE",
+    "PEMKEY_BLOB",
+    "PUBLIC_KEY_FILE",
+    "PUBLIC_KEY_BLOB",
+    "SSHPUBLIC_KEY_FILE",
+    "SSHPUBLIC_KEY_BLOB",
+    "P7BFILE",
+    "PPKFILE",
+    "XMLFILE",
+    "XMLBLOB",
+];
+
+const OWN_LOG: &str = "The agent writes its own log; see [Logging] in jitterbit.conf.";
+const OWN_POOL: &str = "The agent keeps its own connections to Microsoft Graph open.";
+const NO_CACHE: &str = "The agent keeps no copy of the data.";
+const NO_LISTS: &str = "It narrows what a driver shows in its metadata; the agent shows all objects.";
+const NO_FIREWALL: &str =
+    "Firewalls of the SOCKS and TUNNEL kinds are not supported. Use ProxyServer for an HTTP proxy.";
+const OTHER_URL: &str = "The agent makes this address from AuthorityHost and AzureTenant. Use AzureEnvironment: CUSTOM with AuthorityHost.";
+const CERT: Use = Use::Unsupported;
+
+const fn used(
+    name: &'static str,
+    kind: Kind,
+    schemes: &'static [AuthScheme],
+    help: &'static str,
+) -> Property {
+    Property { name, kind, schemes, usage: Use::Used, help }
+}
+
+const fn other(name: &'static str, kind: Kind, usage: Use, help: &'static str) -> Property {
+    Property { name, kind, schemes: ALL, usage, help }
+}
+
+/// All properties, those of the connection screen first.
+pub const PROPERTIES: &[Property] = &[
+    used(
+        "ConnectionName",
+        Kind::Text,
+        ALL,
+        "The connection's name again; it must equal the key it stands under.",
+    ),
+    used(
+        "AuthScheme",
+        Kind::Choice(AUTH_SCHEMES),
+        ALL,
+        "How the agent gets the right to talk to Microsoft Graph.",
+    ),
+    used(
+        "InitiateOAuth",
+        Kind::Choice(INITIATE),
+        WITH_OAUTH,
+        "Who gets and refreshes tokens: OFF, REFRESH or GETANDREFRESH.",
+    ),
+    used("OAuthAccessToken", Kind::Secret, WITH_OAUTH, "The access token to begin with, or to use as it is."),
+    used("OAuthRefreshToken", Kind::Secret, WITH_OAUTH, "The refresh token to begin with."),
+    used("OAuthClientId", Kind::Text, ALL, "The application's id."),
+    used("OAuthClientSecret", Kind::Secret, WITH_SECRET, "The application's secret."),
+    Property {
+        name: "OAuthJWTCert",
+        kind: Kind::Secret,
+        schemes: WITH_CERTIFICATE,
+        usage: CERT,
+        help: "The application's certificate.",
+    },
+    Property {
+        name: "OAuthJWTCertType",
+        kind: Kind::Choice(CERTIFICATE_TYPES),
+        schemes: WITH_CERTIFICATE,
+        usage: CERT,
+        help: "What kind of thing OAuthJWTCert is.",
+    },
+    Property {
+        name: "OAuthJWTCertPassword",
+        kind: Kind::Secret,
+        schemes: WITH_CERTIFICATE,
+        usage: CERT,
+        help: "The password of OAuthJWTCert.",
+    },
+    Property {
+        name: "OAuthJWTCertSubject",
+        kind: Kind::Text,
+        schemes: WITH_CERTIFICATE,
+        usage: CERT,
+        help: "Which certificate of OAuthJWTCert to take.",
+    },
+    Property {
+        name: "OAuthJWTIssuer",
+        kind: Kind::Text,
+        schemes: WITH_CERTIFICATE,
+        usage: CERT,
+        help: "The issuer of the client assertion.",
+    },
+    Property {
+        name: "OAuthJWTSubject",
+        kind: Kind::Text,
+        schemes: WITH_CERTIFICATE,
+        usage: CERT,
+        help: "The subject of the client assertion.",
+    },
+    used(
+        "UseProxySettings",
+        Kind::Boolean,
+        ALL,
+        "Whether to use the agent's proxy, [Proxy] in jitterbit.conf.",
+    ),
+    used("AzureTenant", Kind::Text, ALL, "The tenant, as a domain or an id."),
+    used(
+        "AzureEnvironment",
+        Kind::Choice(ENVIRONMENTS),
+        ALL,
+        "The cloud: GLOBAL, USGOVT, USGOVTDOD, CHINA or CUSTOM.",
+    ),
+    used("AuthorityHost", Kind::Url, ALL, "The token server of AzureEnvironment CUSTOM."),
+    used("GraphEndpoint", Kind::Url, ALL, "The Graph root with its version, of AzureEnvironment CUSTOM."),
+    used("Scope", Kind::Text, WITH_OAUTH, "The scopes to ask for, separated by spaces."),
+    used(
+        "OAuthSettingsLocation",
+        Kind::Path,
+        WITH_OAUTH,
+        "The file this connection's tokens are kept in, or memory://id.",
+    ),
+    used(
+        "OAuthExpiresIn",
+        Kind::Integer(1, 31_536_000),
+        WITH_OAUTH,
+        "The lifetime of OAuthAccessToken in seconds.",
+    ),
+    used(
+        "OAuthTokenTimestamp",
+        Kind::Integer(0, 253_402_300_799_999),
+        WITH_OAUTH,
+        "When OAuthAccessToken was made, in milliseconds since 1970.",
+    ),
+    Property {
+        name: "OAuthVerifier",
+        kind: Kind::Secret,
+        schemes: SIGN_IN,
+        usage: Use::Unsupported,
+        help: "The authorization code of a sign-in on another machine.",
+    },
+    Property {
+        name: "CallbackURL",
+        kind: Kind::Url,
+        schemes: SIGN_IN,
+        usage: Use::Ignored("It is needed only to sign in with a browser, which this version does not do."),
+        help: "Where the browser returns to after a sign-in.",
+    },
+    used("UserId", Kind::Text, ALL, "The mailbox or user that activities act on unless they say otherwise."),
+    used("Readonly", Kind::Boolean, ALL, "Refuses Create, Update, Delete and Execute."),
+    used(
+        "MaxRows",
+        Kind::Integer(-1, 1_000_000_000_000),
+        ALL,
+        "The most rows of a query that gives no limit; -1 = no cap.",
+    ),
+    used("Pagesize", Kind::Integer(1, 1000), ALL, "The rows asked for per page."),
+    used("Timeout", Kind::Integer(0, 3600), ALL, "The seconds one answer may take."),
+    used(
+        "MailboxConcurrency",
+        Kind::Integer(1, 16),
+        ALL,
+        "How many requests may run at once against one mailbox.",
+    ),
+    used("ProxyServer", Kind::Text, ALL, "This connection's own proxy."),
+    used("ProxyPort", Kind::Integer(1, 65_535), ALL, "The port of ProxyServer."),
+    used("ProxyUser", Kind::Text, ALL, "The user for ProxyServer."),
+    used("ProxyPassword", Kind::Secret, ALL, "The password for ProxyServer."),
+    used("ProxyExceptions", Kind::Text, ALL, "Hosts reached without ProxyServer, separated by semicolons."),
+    other(
+        "ProxyAuthScheme",
+        Kind::Choice(&["BASIC", "DIGEST", "NONE", "NEGOTIATE", "NTLM", "PROPRIETARY"]),
+        Use::Refused(
+            "Proxies are spoken to with BASIC authentication or none. Write BASIC or NONE.",
+            &["BASIC", "NONE"],
+        ),
+        "How to sign in to ProxyServer.",
+    ),
+    other(
+        "ProxyAutoDetect",
+        Kind::Boolean,
+        Use::Refused(
+            "The agent does not look for a proxy by itself. Use UseProxySettings or ProxyServer.",
+            &["false", "0"],
+        ),
+        "Whether to find the proxy by itself.",
+    ),
+    other(
+        "ProxySSLType",
+        Kind::Choice(&["AUTO", "ALWAYS", "NEVER", "TUNNEL"]),
+        Use::Refused(
+            "Proxies are spoken to in the clear, with TLS to Microsoft tunnelled through. Write AUTO.",
+            &["AUTO", "TUNNEL", "NEVER"],
+        ),
+        "Whether to speak TLS to ProxyServer.",
+    ),
+    other(
+        "OAuthVersion",
+        Kind::Text,
+        Use::Refused("Only OAuth 2.0 is spoken. Write 2.0.", &["2.0", "2"]),
+        "The version of OAuth.",
+    ),
+    other(
+        "OAuthGrantType",
+        Kind::Choice(&["CODE", "CLIENT"]),
+        Use::Ignored("AuthScheme decides the grant."),
+        "The OAuth grant.",
+    ),
+    other(
+        "OAuthAuthorizationURL",
+        Kind::Url,
+        Use::Refused(OTHER_URL, &[]),
+        "Another address for signing in.",
+    ),
+    other("OAuthAccessTokenURL", Kind::Url, Use::Refused(OTHER_URL, &[]), "Another address for tokens."),
+    other(
+        "SSLServerCert",
+        Kind::Text,
+        Use::Refused(
+            "Servers are checked against the host's own trust store only. Add the certificate authority there.",
+            &[],
+        ),
+        "A server certificate to accept.",
+    ),
+    other(
+        "FirewallType",
+        Kind::Choice(&["NONE", "TUNNEL", "SOCKS4", "SOCKS5"]),
+        Use::Refused(NO_FIREWALL, &["NONE"]),
+        "The kind of firewall.",
+    ),
+    other("FirewallServer", Kind::Text, Use::Refused(NO_FIREWALL, &[]), "The firewall's host."),
+    other(
+        "FirewallPort",
+        Kind::Integer(0, 65_535),
+        Use::Refused(NO_FIREWALL, &["0"]),
+        "The firewall's port.",
+    ),
+    other("FirewallUser", Kind::Text, Use::Refused(NO_FIREWALL, &[]), "The firewall's user."),
+    other("FirewallPassword", Kind::Secret, Use::Refused(NO_FIREWALL, &[]), "The firewall's password."),
+    other(
+        "AutoCache",
+        Kind::Boolean,
+        Use::Refused(NO_CACHE, &["false", "0"]),
+        "Whether to answer from a copy.",
+    ),
+    other(
+        "Offline",
+        Kind::Boolean,
+        Use::Refused(NO_CACHE, &["false", "0"]),
+        "Whether to answer from the copy only.",
+    ),
+    other("CacheConnection", Kind::Secret, Use::Ignored(NO_CACHE), "Where the copy is."),
+    other("CacheDriver", Kind::Text, Use::Ignored(NO_CACHE), "What keeps the copy."),
+    other("CacheProvider", Kind::Text, Use::Ignored(NO_CACHE), "What keeps the copy."),
+    other("CacheLocation", Kind::Text, Use::Ignored(NO_CACHE), "Where the copy is."),
+    other("CacheMetadata", Kind::Boolean, Use::Ignored(NO_CACHE), "Whether to copy the metadata."),
+    other("CacheTolerance", Kind::Integer(0, i64::MAX), Use::Ignored(NO_CACHE), "How old the copy may be."),
+    other(
+        "UserDefinedViews",
+        Kind::Text,
+        Use::Refused("Views in a file are not supported. Save the query as an activity instead.", &[]),
+        "A file with views.",
+    ),
+    other(
+        "Other",
+        Kind::Text,
+        Use::Refused("The driver's hidden settings have no meaning here. Remove it.", &[]),
+        "Hidden settings.",
+    ),
+    other(
+        "SupportEnhancedSQL",
+        Kind::Boolean,
+        Use::Ignored("The agent decides by itself what Graph can do and what it does itself."),
+        "Whether to do what the service cannot.",
+    ),
+    other(
+        "UseClientSidePaging",
+        Kind::Boolean,
+        Use::Ignored("The agent reads large objects side by side by itself."),
+        "Whether to ask for pages side by side.",
+    ),
+    other(
+        "DirectoryRetrievalDepth",
+        Kind::Integer(-1, 1000),
+        Use::Ignored("Folders are read as deep as an activity asks."),
+        "How deep folders are read.",
+    ),
+    other(
+        "PseudoColumns",
+        Kind::Text,
+        Use::Ignored("Pseudo columns can always be used."),
+        "Pseudo columns shown as columns.",
+    ),
+    other(
+        "BatchSize",
+        Kind::Integer(0, i64::MAX),
+        Use::Ignored("Writes go to Graph in its own batches of 20."),
+        "Records per batch.",
+    ),
+    other("BrowsableSchemas", Kind::Text, Use::Ignored(NO_LISTS), "Schemas to show."),
+    other("Tables", Kind::Text, Use::Ignored(NO_LISTS), "Tables to show."),
+    other("Views", Kind::Text, Use::Ignored(NO_LISTS), "Views to show."),
+    other(
+        "Location",
+        Kind::Text,
+        Use::Ignored("The agent reads no schema files."),
+        "The folder of schema files.",
+    ),
+    other("Logfile", Kind::Text, Use::Ignored(OWN_LOG), "The driver's log file."),
+    other("Verbosity", Kind::Text, Use::Ignored(OWN_LOG), "How much the driver logs."),
+    other("LogModules", Kind::Text, Use::Ignored(OWN_LOG), "What the driver logs."),
+    other("MaxLogFileSize", Kind::Text, Use::Ignored(OWN_LOG), "How large the driver's log grows."),
+    other(
+        "MaxLogFileCount",
+        Kind::Integer(i64::MIN, i64::MAX),
+        Use::Ignored(OWN_LOG),
+        "How many log files the driver keeps.",
+    ),
+    other("RTK", Kind::Secret, Use::Ignored("The agent needs no licence key."), "The driver's licence key."),
+    other("ConnectOnOpen", Kind::Boolean, Use::Ignored(OWN_POOL), "Whether to connect at once."),
+    other(
+        "ConnectionLifeTime",
+        Kind::Integer(0, i64::MAX),
+        Use::Ignored(OWN_POOL),
+        "How long a pooled connection lives.",
+    ),
+    other("UseConnectionPooling", Kind::Boolean, Use::Ignored(OWN_POOL), "Whether to pool connections."),
+    other("PoolMaxSize", Kind::Integer(0, i64::MAX), Use::Ignored(OWN_POOL), "The largest pool."),
+    other("PoolMinSize", Kind::Integer(0, i64::MAX), Use::Ignored(OWN_POOL), "The smallest pool."),
+    other(
+        "PoolIdleTimeout",
+        Kind::Integer(0, i64::MAX),
+        Use::Ignored(OWN_POOL),
+        "How long a pooled connection idles.",
+    ),
+    other(
+        "PoolWaitTime",
+        Kind::Integer(0, i64::MAX),
+        Use::Ignored(OWN_POOL),
+        "How long to wait for a pooled connection.",
+    ),
+];
+
+/// The property of that name, matched without regard to case and spaces.
+pub fn find(name: &str) -> Option<&'static Property> {
+    PROPERTIES.iter().find(|property| {
+        let mut given = name.chars().filter(|character| *character != ' ');
+        let mut known = property.name.chars();
+        loop {
+            match (given.next(), known.next()) {
+                (None, None) => return true,
+                (Some(one), Some(other)) if one.eq_ignore_ascii_case(&other) => {}
+                _ => return false,
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_matched_loosely() {
+        for property in PROPERTIES {
+            assert_eq!(find(property.name).map(|found| found.help), Some(property.help), "{}", property.name);
+            assert!(property.help.ends_with('.'), "{}", property.name);
+        }
+        assert_eq!(find("OAuth Client Id").map(|property| property.name), Some("OAuthClientId"));
+        assert_eq!(find("PAGE SIZE").map(|property| property.name), Some("Pagesize"));
+        assert!(find("OAuth_Client_Id").is_none());
+        assert!(find("OAuthClientI").is_none() && find("").is_none());
+    }
+}
