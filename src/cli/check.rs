@@ -11,7 +11,7 @@ use crate::settings::{self, Settings, ThisHost};
 /// cannot be used.
 pub(super) fn check(config: Option<&Path>, drop_ins: Option<&Path>) -> ExitCode {
     let location = settings::locate(config, &environment);
-    let loaded = match settings::load(&location, &ThisHost) {
+    let loaded = match settings::load(&location, &ThisHost::new()) {
         Ok(loaded) => loaded,
         Err(faults) => {
             for fault in &faults {
@@ -46,7 +46,7 @@ pub(super) fn check(config: Option<&Path>, drop_ins: Option<&Path>) -> ExitCode 
 /// The settings for a command that talks to the running agent.
 pub(super) fn settings(config: Option<&Path>) -> Result<Settings, String> {
     let location = settings::locate(config, &environment);
-    settings::load(&location, &ThisHost).map(|loaded| loaded.settings).map_err(|faults| {
+    settings::load(&location, &ThisHost::new()).map(|loaded| loaded.settings).map_err(|faults| {
         faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     })
 }

@@ -13,7 +13,7 @@ use crate::telemetry::start_logging;
 pub(super) fn run(config: Option<&Path>) -> ExitCode {
     files::make_new_files_private();
     let location = settings::locate(config, &environment);
-    let loaded = match settings::load(&location, &ThisHost) {
+    let loaded = match settings::load(&location, &ThisHost::new()) {
         Ok(loaded) => loaded,
         Err(faults) => {
             for fault in faults {

@@ -21,6 +21,7 @@ use crate::control::answer;
 use crate::control::extract::{Call, bounded_body, call, json};
 use crate::control::layers::RequestId;
 use crate::control::problem::Problem;
+use crate::dropin;
 use crate::query::QueryRequest;
 
 /// A query as JSON answers it. NDJSON and CSV hold the rows only.
@@ -197,10 +198,9 @@ async fn change_saved(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let live = live(control, name)?;
-    let settings = control.settings.load_full();
-    let document = crate::dropin::connection_with_activity(&live.connection.file, name, activity, body)
-        .map_err(|message| Problem::new(StatusCode::CONFLICT, "not_written", message))?;
-    super::connections::write(control, &live.connection.name, document, headers, &settings).await
+    let (file, owned, activity) = (live.connection.file.clone(), name.to_owned(), activity.to_owned());
+    let document = super::connections::blocking(move || Ok(dropin::connection_document(&file, &owned, &activity, body)?)).await?;
+    super::connections::write(control, &live.connection.name, document, headers).await
 }
 
 /// What a run of a saved activity takes.

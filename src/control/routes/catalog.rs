@@ -8,19 +8,19 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::connections::live;
-use crate::catalog::{self, ObjectDescription, ObjectSummary, ProcedureDescription};
+use crate::catalog::{self, NamedEntry, ObjectDescription, ProcedureDescription};
 use crate::control::problem::Problem;
 
 /// The objects by name.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ObjectList {
-    objects: Vec<ObjectSummary>,
+    objects: Vec<NamedEntry>,
 }
 
 /// The procedures by name.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ProcedureList {
-    procedures: Vec<ProcedureDescription>,
+    procedures: Vec<NamedEntry>,
 }
 
 /// The objects that can be named in Query, Create, Update and Delete. Any Graph path is an object besides.
@@ -28,7 +28,7 @@ pub(super) struct ProcedureList {
     (status = 200, body = ObjectList), (status = 404, body = Problem)))]
 pub(super) async fn objects(State(control): Shared, Path(name): Path<String>) -> Result<Json<ObjectList>, Problem> {
     live(&control, &name)?;
-    Ok(Json(ObjectList { objects: catalog::objects() }))
+    Ok(Json(ObjectList { objects: catalog::list() }))
 }
 
 /// One object with its columns.
@@ -40,9 +40,9 @@ pub(super) async fn object(
     Path((name, object)): Path<(String, String)>,
 ) -> Result<Json<ObjectDescription>, Problem> {
     live(&control, &name)?;
-    catalog::describe_object(&object)
+    catalog::describe(&object)
         .map(Json)
-        .map_err(|message| Problem::new(StatusCode::NOT_FOUND, "no_such_object", message))
+        .map_err(|error| Problem::new(StatusCode::NOT_FOUND, "unknown_object", error.message))
 }
 
 /// The procedures that Execute can call. Any bound action of Graph can be called by its name besides.
@@ -50,7 +50,7 @@ pub(super) async fn object(
     (status = 200, body = ProcedureList), (status = 404, body = Problem)))]
 pub(super) async fn procedures(State(control): Shared, Path(name): Path<String>) -> Result<Json<ProcedureList>, Problem> {
     live(&control, &name)?;
-    Ok(Json(ProcedureList { procedures: catalog::procedures() }))
+    Ok(Json(ProcedureList { procedures: catalog::list_procedures() }))
 }
 
 /// One procedure with its parameters.
@@ -64,5 +64,5 @@ pub(super) async fn procedure(
     live(&control, &name)?;
     catalog::describe_procedure(&procedure)
         .map(Json)
-        .map_err(|message| Problem::new(StatusCode::NOT_FOUND, "no_such_procedure", message))
+        .map_err(|error| Problem::new(StatusCode::NOT_FOUND, "unknown_procedure", error.message))
 }

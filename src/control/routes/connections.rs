@@ -19,9 +19,13 @@ use crate::control::Control;
 use crate::control::extract::{bounded_body, json};
 use crate::control::layers::RequestId;
 use crate::control::problem::Problem;
-use crate::dropin;
+use crate::dropin::{self, ConnectionFile};
 use crate::error::Fault;
+use crate::settings::ThisHost;
 use crate::token::{ConnectionState, TokenStatus};
+
+/// A drop-in is read up to this size, so it is written up to this size.
+const DROP_IN_BYTES: usize = 256 * 1024;
 
 /// How long `POST …/refresh` waits for the token server.
 const REFRESH_WAIT: Duration = Duration::from_secs(60);
@@ -82,17 +86,13 @@ pub(super) async fn list(State(control): Shared) -> Json<ConnectionList> {
     (status = 200, body = ConnectionView), (status = 404, body = Problem)))]
 pub(super) async fn view(State(control): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
     let set = control.registry.current();
-    let (shown, file) = match set.connections.iter().find(|(known, _)| known.as_str() == name) {
-        Some((_, connection)) => (usable(&control, connection), Some(connection.file.clone())),
-        None => {
-            let faults = set.refused.get(&name).ok_or_else(|| no_such_connection(&control, &name))?;
-            (refused(&name, faults), faults.first().map(|fault| fault.file.clone()))
-        }
+    let shown = match control.registry.get(&name) {
+        Some(connection) => usable(&control, &connection),
+        None => refused(&name, set.refused.get(&name).ok_or_else(|| no_such_connection(&control, &name))?),
     };
     let mut response = Json(shown).into_response();
-    if let Some(tag) = file.and_then(|file| dropin::etag(&file)).and_then(|tag| HeaderValue::from_str(&tag).ok()) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
+    let tag = etag(&control, &name).await?;
+    add_etag(&mut response, tag);
     Ok(response)
 }
 
@@ -108,46 +108,49 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let settings = control.settings.load_full();
-    let body = bounded_body(body, 256 * 1024).await?;
+    let body = bounded_body(body, DROP_IN_BYTES).await?;
     let document: serde_json::Value = json(&body)?;
     let name = ConnectionName::new(&name)
         .map_err(|message| Problem::new(StatusCode::BAD_REQUEST, "bad_name", message).field("name"))?;
-    write(&control, &name, document, &headers, &settings).await
+    write(&control, &name, document, &headers).await
 }
 
+/// Plans the file, tries it against everything else that is in force, writes it, and waits until it is in force.
 pub(super) async fn write(
     control: &Arc<Control>,
     name: &ConnectionName,
     document: serde_json::Value,
     headers: &HeaderMap,
-    settings: &crate::settings::Settings,
 ) -> Result<Response, Problem> {
-    let existed = file_of(control, name.as_str());
-    check_precondition(headers, existed.as_deref())?;
-    let faults = crate::control::from_stages::trial(control, name, &document, settings);
-    if !faults.is_empty() {
-        let detail = format!("The connection '{name}' has faults; nothing was written. {}", faults[0].message);
-        let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "faulty_connection", detail);
-        problem.faults = faults;
-        return Err(problem);
-    }
-    let directory = settings.drop_in_directory.clone();
-    let owned = name.clone();
-    tokio::task::spawn_blocking(move || dropin::put_connection(&directory, owned.as_str(), &document))
-        .await
-        .map_err(|_| stopping())?
-        .map_err(|message| Problem::new(StatusCode::CONFLICT, "not_written", message))?;
+    let (headers, owned, shared) = (headers.clone(), name.clone(), control.clone());
+    let existed = blocking(move || {
+        let snapshot = dropin::scan(&shared.settings.load().drop_in_directory);
+        let before = dropin::find_connection(&snapshot, owned.as_str());
+        check_precondition(&headers, before.as_ref().map(ConnectionFile::etag))?;
+        let in_force = shared.registry.get(owned.as_str()).map(|connection| connection.file.clone());
+        let planned = dropin::plan_put(&snapshot, owned.as_str(), &document, in_force.as_deref())?;
+        let path = planned.file.path.clone();
+        let tried = snapshot.with(planned.file.clone());
+        let mut faults = shared.registry.preview(&tried, &shared.settings.load(), &ThisHost::new());
+        faults.retain(|fault| fault.file == path);
+        if let Some(first) = faults.first() {
+            let detail = format!("The connection '{owned}' has faults; nothing was written. {}: {}", first.key, first.message);
+            let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "faulty_connection", detail);
+            problem.faults = faults;
+            return Err(problem);
+        }
+        planned.commit()?;
+        Ok(before.is_some())
+    })
+    .await?;
     control.reload.reload().await.ok_or_else(stopping)?;
-    let set = control.registry.current();
-    let connection = set.connections.get(name).ok_or_else(|| {
-        Problem::new(StatusCode::CONFLICT, "not_in_force", "The drop-in was written but is not in force. See GET /v1/agent for its faults.")
+    let connection = control.registry.get(name.as_str()).ok_or_else(|| {
+        let detail = "The drop-in was written but is not in force. GET /v1/agent shows why.";
+        Problem::new(StatusCode::CONFLICT, "not_in_force", detail)
     })?;
-    let status = if existed.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    let mut response = (status, Json(usable(control, connection))).into_response();
-    if let Some(tag) = dropin::etag(&connection.file).and_then(|tag| HeaderValue::from_str(&tag).ok()) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
+    let status = if existed { StatusCode::OK } else { StatusCode::CREATED };
+    let mut response = (status, Json(usable(control, &connection))).into_response();
+    add_etag(&mut response, etag(control, name.as_str()).await?);
     Ok(response)
 }
 
@@ -159,13 +162,15 @@ pub(super) async fn delete(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let file = file_of(&control, &name).ok_or_else(|| no_such_connection(&control, &name))?;
-    check_precondition(&headers, Some(&file))?;
-    let directory = control.settings.load().drop_in_directory.clone();
-    tokio::task::spawn_blocking(move || dropin::delete_connection(&directory, &name))
-        .await
-        .map_err(|_| stopping())?
-        .map_err(|message| Problem::new(StatusCode::CONFLICT, "not_removed", message))?;
+    let shared = control.clone();
+    blocking(move || {
+        let snapshot = dropin::scan(&shared.settings.load().drop_in_directory);
+        let before = dropin::find_connection(&snapshot, &name).ok_or_else(|| no_such_connection(&shared, &name))?;
+        check_precondition(&headers, Some(before.etag()))?;
+        let in_force = shared.registry.get(&name).map(|connection| connection.file.clone());
+        Ok(dropin::plan_delete(&snapshot, &name, in_force.as_deref())?.commit()?)
+    })
+    .await?;
     control.reload.reload().await.ok_or_else(stopping)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -190,8 +195,7 @@ pub(super) async fn test(
     (status = 200, body = ConnectionView), (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn refresh(State(control): Shared, Path(name): Path<String>) -> Result<Json<ConnectionView>, Problem> {
     let live = live(&control, &name)?;
-    let seen = live.tokens.status().token_generation;
-    live.tokens.renew(seen, None, REFRESH_WAIT).await?;
+    live.tokens.refresh_now(REFRESH_WAIT).await?;
     Ok(Json(usable(&control, &live.connection)))
 }
 
@@ -256,21 +260,31 @@ fn refused(name: &str, faults: &[Fault]) -> ConnectionView {
     }
 }
 
-fn file_of(control: &Control, name: &str) -> Option<std::path::PathBuf> {
-    let set = control.registry.current();
-    let in_force = set.connections.iter().find(|(known, _)| known.as_str() == name).map(|(_, connection)| connection.file.clone());
-    in_force.or_else(|| set.refused.get(name).and_then(|faults| faults.first()).map(|fault| fault.file.clone()))
+async fn etag(control: &Arc<Control>, name: &str) -> Result<Option<String>, Problem> {
+    let (shared, name) = (control.clone(), name.to_owned());
+    blocking(move || {
+        let snapshot = dropin::scan(&shared.settings.load().drop_in_directory);
+        Ok(dropin::find_connection(&snapshot, &name).map(|file| file.etag()))
+    })
+    .await
 }
 
-/// If-Match and If-None-Match (RFC 9110 section 13.1) against the drop-in file as it is now.
-fn check_precondition(headers: &HeaderMap, file: Option<&std::path::Path>) -> Result<(), Problem> {
-    let current = file.and_then(dropin::etag);
+fn add_etag(response: &mut Response, tag: Option<String>) {
+    if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+}
+
+/// File work off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| stopping())?
+}
+
+/// If-Match and If-None-Match (RFC 9110 section 13.1) against the drop-in as it is now.
+fn check_precondition(headers: &HeaderMap, current: Option<String>) -> Result<(), Problem> {
     let matches = |name: header::HeaderName| {
         headers.get(name).and_then(|value| value.to_str().ok()).map(|wanted| {
-            wanted.split(',').any(|tag| {
-                let tag = tag.trim();
-                current.as_deref().is_some_and(|current| tag == "*" || tag == current)
-            })
+            wanted.split(',').map(str::trim).any(|tag| current.as_deref().is_some_and(|current| tag == "*" || tag == current))
         })
     };
     if matches(header::IF_MATCH) == Some(false) || matches(header::IF_NONE_MATCH) == Some(true) {

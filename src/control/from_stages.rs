@@ -1,0 +1,97 @@
+//! Every stage's error as a problem: status, stable code, public text, and the wait after which a repeat makes sense.
+//! The one place where a status is chosen; the stages know nothing of HTTP, and handlers only pass errors on.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::problem::Problem;
+use crate::activity::ActivityError;
+use crate::dropin::WriteError;
+use crate::graph::{GraphError, GraphRefusal};
+use crate::query::QueryError;
+use crate::token::{TokenError, TokenFailure};
+
+impl From<TokenError> for Problem {
+    /// 409 for what a person must mend first: repeating the call is useless, unlike with 503.
+    fn from(error: TokenError) -> Self {
+        let detail = error.to_string();
+        match error {
+            TokenError::NeedsSignIn(failure) => token(StatusCode::CONFLICT, "needs_sign_in", detail, failure),
+            TokenError::NeedsAdmin(failure) => token(StatusCode::CONFLICT, "needs_admin", detail, failure),
+            TokenError::TryLater { failure, after } => {
+                token(StatusCode::SERVICE_UNAVAILABLE, "token_unavailable", detail, failure).retry_after(after)
+            }
+            TokenError::Superseded => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "superseded", detail).retry_after(Duration::from_secs(1))
+            }
+        }
+    }
+}
+
+fn token(status: StatusCode, code: &str, detail: String, failure: TokenFailure) -> Problem {
+    let mut problem = Problem::new(status, code, detail);
+    problem.log = Some(format!("{} at {}", failure.code, failure.at));
+    problem.aadsts = failure.aadsts;
+    problem.correlation_id = failure.correlation_id;
+    problem
+}
+
+impl From<GraphError> for Problem {
+    fn from(error: GraphError) -> Self {
+        let detail = error.to_string();
+        match error {
+            GraphError::Token(error) => error.into(),
+            GraphError::Refused(refusal) => refused(detail, refusal),
+            GraphError::NotNow { refusal, after } => {
+                let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "graph_not_ready", detail).retry_after(after);
+                problem.graph = Some(refusal);
+                problem
+            }
+            GraphError::Unreachable { .. } => {
+                Problem::new(StatusCode::BAD_GATEWAY, "graph_unreachable", detail).retry_after(Duration::from_secs(5))
+            }
+            GraphError::OutcomeUnknown { .. } => Problem::new(StatusCode::BAD_GATEWAY, "outcome_unknown", detail),
+            GraphError::BadAnswer { .. } => Problem::new(StatusCode::BAD_GATEWAY, "bad_answer", detail),
+            GraphError::Deadline => Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline", detail),
+            GraphError::Cancelled => Problem::new(StatusCode::CONFLICT, "cancelled", detail),
+        }
+    }
+}
+
+/// Graph's refusal keeps its meaning: the caller's fault stays a 4xx, but a 401 or 403 of Graph is not one of this port.
+fn refused(detail: String, refusal: GraphRefusal) -> Problem {
+    let (status, code) = match refusal.status {
+        404 => (StatusCode::NOT_FOUND, "graph_not_found"),
+        409 => (StatusCode::CONFLICT, "graph_conflict"),
+        412 => (StatusCode::PRECONDITION_FAILED, "graph_precondition_failed"),
+        401 | 403 => (StatusCode::BAD_GATEWAY, "graph_forbidden"),
+        400..=499 => (StatusCode::BAD_REQUEST, "graph_refused"),
+        _ => (StatusCode::BAD_GATEWAY, "graph_failed"),
+    };
+    let mut problem = Problem::new(status, code, detail);
+    problem.graph = Some(refusal);
+    problem
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        ActivityError::from(error).into()
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        let detail = error.to_string();
+        match error {
+            WriteError::NotFound(_) => Problem::new(StatusCode::NOT_FOUND, "no_such_connection", detail),
+            WriteError::Changed(_) => Problem::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail),
+            WriteError::Invalid(fault) => {
+                let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "faulty_connection", detail);
+                problem.faults = vec![fault];
+                problem
+            }
+            _ => Problem::new(StatusCode::CONFLICT, "not_written", detail),
+        }
+    }
+}
