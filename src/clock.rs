@@ -171,6 +171,9 @@ mod tests {
         let task = tokio::spawn(async move { sleeper.sleep_until(Timestamp::from_seconds(8 * 3600)).await });
         tokio::task::yield_now().await;
         clock.set(Timestamp::from_seconds(8 * 3600)); // the machine was suspended for eight hours
-        tokio::time::timeout(LONGEST_SLEEP + Duration::from_secs(1), task).await.expect("woke in time").expect("ran");
+        tokio::time::timeout(LONGEST_SLEEP + Duration::from_secs(1), task)
+            .await
+            .expect("woke in time")
+            .expect("ran");
     }
 }

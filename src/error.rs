@@ -70,7 +70,10 @@ pub fn chain(error: &dyn Error) -> String {
 /// underscores are not counted as differences.
 pub fn nearest_name<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let fold = |name: &str| -> String {
-        name.chars().filter(|character| !matches!(character, ' ' | '_' | '-')).flat_map(char::to_lowercase).collect()
+        name.chars()
+            .filter(|character| !matches!(character, ' ' | '_' | '-'))
+            .flat_map(char::to_lowercase)
+            .collect()
     };
     let wanted = fold(given);
     known
@@ -101,7 +104,8 @@ mod tests {
 
     #[test]
     fn faults_read_like_compiler_messages() {
-        let fault = Fault { file: "agent.d/a.yaml".into(), line: Some(3), key: "k".into(), message: "No.".into() };
+        let fault =
+            Fault { file: "agent.d/a.yaml".into(), line: Some(3), key: "k".into(), message: "No.".into() };
         assert_eq!(fault.to_string(), "agent.d/a.yaml:3: k: No.");
     }
 }

@@ -55,7 +55,9 @@ pub enum FileError {
         repair: String,
     },
     /// Someone else held the lock for the whole bounded wait.
-    #[error("{path}: locked by another process for more than {waited:?}. If no other agent uses this store, find the holder with `fuser {path}`.")]
+    #[error(
+        "{path}: locked by another process for more than {waited:?}. If no other agent uses this store, find the holder with `fuser {path}`."
+    )]
     Locked {
         /// The lock file.
         path: String,
@@ -111,7 +113,11 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let metadata = file.metadata().map_err(FileError::io(path, "reading its properties"))?;
     check_owner(path, &metadata)?;
     if metadata.mode() & 0o077 != 0 {
-        return Err(exposed(path, format!("mode {:04o} lets others read it", metadata.mode() & 0o7777), "chmod 600"));
+        return Err(exposed(
+            path,
+            format!("mode {:04o} lets others read it", metadata.mode() & 0o7777),
+            "chmod 600",
+        ));
     }
     read_opened(path, file, limit)
 }
@@ -210,7 +216,11 @@ pub fn set_aside(path: &Path, new_name: &str) -> Result<PathBuf, FileError> {
 /// # Errors
 /// [`FileError::Exposed`] with the repairing command, or [`FileError::Io`].
 pub fn ensure_private_folder(path: &Path) -> Result<(), FileError> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::io(path, "creating"))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(FileError::io(path, "creating"))?;
     let metadata = std::fs::metadata(path).map_err(FileError::io(path, "reading its properties"))?;
     if !metadata.is_dir() {
         return Err(FileError::NotRegular { path: path.display().to_string() });
@@ -244,11 +254,19 @@ fn check_owner(path: &Path, metadata: &std::fs::Metadata) -> Result<(), FileErro
     if metadata.uid() == own || metadata.uid() == 0 {
         return Ok(());
     }
-    Err(exposed(path, format!("owned by uid {}, not by the agent (uid {own}) or root", metadata.uid()), &format!("chown {own}")))
+    Err(exposed(
+        path,
+        format!("owned by uid {}, not by the agent (uid {own}) or root", metadata.uid()),
+        &format!("chown {own}"),
+    ))
 }
 
 fn exposed(path: &Path, what: String, command: &str) -> FileError {
-    FileError::Exposed { path: path.display().to_string(), what, repair: format!("{command} {}", path.display()) }
+    FileError::Exposed {
+        path: path.display().to_string(),
+        what,
+        repair: format!("{command} {}", path.display()),
+    }
 }
 
 fn parent(path: &Path) -> PathBuf {
@@ -332,7 +350,8 @@ mod tests {
     #[test]
     fn links_pipes_and_loose_modes_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let (target, link, fifo) = (folder.path().join("t"), folder.path().join("l"), folder.path().join("f"));
+        let (target, link, fifo) =
+            (folder.path().join("t"), folder.path().join("l"), folder.path().join("f"));
         write_private(&target, b"victim").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();

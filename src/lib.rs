@@ -7,26 +7,26 @@
 
 // The stages, in the order data flows through them.
 
-/// `jitterbit.conf`: raw → merged → `Settings`. Never reads a drop-in.
-pub mod settings;
-/// `agent.d/*.yaml` as written. Never knows OAuth.
-pub mod dropin;
-/// The property model, validation, variables and the registry of connections. Never does I/O.
-pub mod connection;
-/// The right to talk: grants, the token state machine, stores and the keeper. Never calls Graph.
-pub mod token;
-/// The Microsoft Graph client: one authorised send, paging, batching, throttling, retry. Never knows a table.
-pub mod graph;
-/// Objects, columns and procedures as facts. Never sends.
-pub mod catalog;
-/// Conditions → plan → OData requests → rows. Never writes to Graph.
-pub mod query;
 /// Query, Create, Update, Delete, Execute, Test, and their runs. Never knows HTTP routes.
 pub mod activity;
-/// The local HTTP port: guard, routes, OpenAPI, metrics. Never decides anything.
-pub mod control;
+/// Objects, columns and procedures as facts. Never sends.
+pub mod catalog;
 /// One file per subcommand; the only place that prints.
 pub mod cli;
+/// The property model, validation, variables and the registry of connections. Never does I/O.
+pub mod connection;
+/// The local HTTP port: guard, routes, OpenAPI, metrics. Never decides anything.
+pub mod control;
+/// `agent.d/*.yaml` as written. Never knows OAuth.
+pub mod dropin;
+/// The Microsoft Graph client: one authorised send, paging, batching, throttling, retry. Never knows a table.
+pub mod graph;
+/// Conditions → plan → OData requests → rows. Never writes to Graph.
+pub mod query;
+/// `jitterbit.conf`: raw → merged → `Settings`. Never reads a drop-in.
+pub mod settings;
+/// The right to talk: grants, the token state machine, stores and the keeper. Never calls Graph.
+pub mod token;
 
 // The shared leaves: they import no stage.
 

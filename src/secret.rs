@@ -56,7 +56,8 @@ pub fn random_hex(count: usize) -> String {
 /// `count` random bytes.
 pub fn random_bytes(count: usize) -> Vec<u8> {
     let mut bytes = vec![0u8; count];
-    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system's random generator answers once the machine has booted");
+    aws_lc_rs::rand::fill(&mut bytes)
+        .expect("the operating system's random generator answers once the machine has booted");
     bytes
 }
 

@@ -30,8 +30,13 @@ impl ConnectionName {
         if name.chars().count() > 128 {
             return Err("A connection name has at most 128 characters. Shorten the name.".to_owned());
         }
-        if let Some(bad) = name.chars().find(|character| matches!(character, '/' | ':') || character.is_control()) {
-            return Err(format!("The connection name '{}' must not contain {bad:?}. Rename the connection.", name.escape_debug()));
+        if let Some(bad) =
+            name.chars().find(|character| matches!(character, '/' | ':') || character.is_control())
+        {
+            return Err(format!(
+                "The connection name '{}' must not contain {bad:?}. Rename the connection.",
+                name.escape_debug()
+            ));
         }
         Ok(Self(name.into()))
     }

@@ -84,12 +84,17 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        let expiry = "When the connection's access token expires, in seconds since 1970; 0 when there is none";
+        let expiry =
+            "When the connection's access token expires, in seconds since 1970; 0 when there is none";
         registry.register("token_expiry_timestamp_seconds", expiry, self.token_expiry.clone());
         let usable = "1 when calls of this connection can be served now, else 0";
         registry.register("connection_usable", usable, self.token_usable.clone());
         registry.register("token_refreshes", "Token requests by outcome", self.token_refreshes.clone());
-        registry.register("graph_requests", "Requests sent to Microsoft Graph by outcome", self.graph_requests.clone());
+        registry.register(
+            "graph_requests",
+            "Requests sent to Microsoft Graph by outcome",
+            self.graph_requests.clone(),
+        );
         registry.register("graph_throttled", "Answers 429 or 503 with a wait", self.graph_throttled.clone());
         registry.register("graph_retries", "Requests sent again", self.graph_retries.clone());
         registry.register("rows", "Rows delivered to callers", self.rows.clone());
@@ -97,9 +102,21 @@ impl Metrics {
         registry.register("runs_active", "Activity runs in progress", self.runs_active.clone());
         registry.register("connections", "Connections that are loaded", self.connections.clone());
         registry.register("drop_in_faults", "Faults in the drop-in files now", self.drop_in_faults.clone());
-        registry.register("drop_in_loads", "Changes of agent.d that were taken over", self.drop_in_loads.clone());
-        registry.register("control_refused", "Control port requests refused by reason", self.control_refused.clone());
-        registry.register("start_time_seconds", "When the agent started, in seconds since 1970", self.start_time.clone());
+        registry.register(
+            "drop_in_loads",
+            "Changes of agent.d that were taken over",
+            self.drop_in_loads.clone(),
+        );
+        registry.register(
+            "control_refused",
+            "Control port requests refused by reason",
+            self.control_refused.clone(),
+        );
+        registry.register(
+            "start_time_seconds",
+            "When the agent started, in seconds since 1970",
+            self.start_time.clone(),
+        );
     }
 
     /// The text that `/metrics` answers with.
@@ -193,8 +210,13 @@ mod tests {
         metrics.token_refresh("Sales \"mailbox\"", "refreshed");
         metrics.token_expiry("Sales \"mailbox\"", Some(42));
         let text = metrics.render();
-        let refreshes = "o365_agent_token_refreshes_total{connection=\"Sales \\\"mailbox\\\"\",outcome=\"refreshed\"} 1";
+        let refreshes =
+            "o365_agent_token_refreshes_total{connection=\"Sales \\\"mailbox\\\"\",outcome=\"refreshed\"} 1";
         assert!(text.contains(refreshes), "{text}");
-        assert!(text.contains("o365_agent_token_expiry_timestamp_seconds{connection=\"Sales \\\"mailbox\\\"\"} 42"));
+        assert!(
+            text.contains(
+                "o365_agent_token_expiry_timestamp_seconds{connection=\"Sales \\\"mailbox\\\"\"} 42"
+            )
+        );
     }
 }
