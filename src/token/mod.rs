@@ -1,9 +1,44 @@
 //! The token stage: the right to talk. Grants, the token state machine, stores, and the keeper that refreshes in the
 //! background. Never calls Graph, and never knows an activity.
+//!
+//! Flow: `plan` says what a configuration allows → `task` (one a connection, owned by `keeper`) drives `state` →
+//! `transaction` renews through `store` and `endpoint`, whose answers `answer` judges with `advice` → `handle` hands out.
 
+mod advice;
+mod answer;
+mod claims;
+mod endpoint;
+mod fixed;
 mod handle;
+mod keeper;
 mod model;
+mod opening;
+mod plan;
+mod state;
+mod store;
+mod task;
+mod transaction;
 pub mod transport;
+mod wants;
 
+#[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
+mod store_flow_tests;
+#[cfg(test)]
+mod testing;
+
+pub use claims::{TokenClaims, read_claims};
 pub use handle::TokenHandle;
+pub use keeper::Keeper;
 pub use model::*;
+pub use store::StoreReport;
+pub use transport::Transports;
+
+/// A number from 0 to 1 for jitter. From the operating system's generator, because two agents that start together
+/// must not draw the same numbers.
+fn chance() -> f64 {
+    let bytes = crate::secret::random_bytes(4);
+    let number = bytes.iter().fold(0u32, |number, byte| (number << 8) | u32::from(*byte));
+    f64::from(number) / f64::from(u32::MAX)
+}

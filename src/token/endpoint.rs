@@ -1,0 +1,231 @@
+//! The token endpoint: its address, the forms posted to it, and one bounded exchange. Never puts a secret into an
+//! address, never follows a redirect, never logs or returns a body.
+
+use std::time::Duration;
+
+use url::Url;
+use url::form_urlencoded::Serializer;
+
+use crate::clock::Clock;
+use crate::connection::{ClientCredential, Connection};
+
+use super::answer::{self, Outcome};
+use super::model::TokenFailure;
+use super::plan::Grant;
+
+/// The largest answer that is read, decoded. Real ones are below 20 KiB.
+const LARGEST_ANSWER: usize = 256 * 1024;
+
+/// Who asks: what the configuration or the tokens themselves say about client and tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ClientIdentity {
+    pub(super) client_id: String,
+    pub(super) tenant: String,
+}
+
+/// An exchange's outcome, with what the answer's Date header said about our clock.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) outcome: Outcome,
+    /// Seconds that the server's clock is ahead of ours.
+    pub(super) clock_skew: Option<i64>,
+}
+
+/// `{AuthorityHost}/{AzureTenant}/oauth2/v2.0/token`; the tenant is one path segment, whatever it contains.
+pub(super) fn token_url(authority: &Url, tenant: &str) -> Option<Url> {
+    // The url crate drops dot segments, which would silently address another tenant.
+    if tenant.is_empty() || tenant == "." || tenant == ".." {
+        return None;
+    }
+    let mut url = authority.clone();
+    url.path_segments_mut().ok()?.pop_if_empty().extend([tenant, "oauth2", "v2.0", "token"]);
+    Some(url)
+}
+
+/// The form for `grant`, `application/x-www-form-urlencoded`; `claims` is a claims challenge to answer.
+pub(super) fn form(
+    connection: &Connection,
+    client: &ClientIdentity,
+    grant: Grant,
+    refresh_token: Option<&str>,
+    claims: Option<&str>,
+) -> String {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("client_id", &client.client_id);
+    let scope = connection.auth.scope.as_deref().map(str::trim).filter(|scope| !scope.is_empty());
+    match grant {
+        Grant::RefreshToken => {
+            form.append_pair("grant_type", "refresh_token");
+            form.append_pair("refresh_token", refresh_token.unwrap_or_default());
+            // Without a scope Entra renews what was granted. With one but without offline_access it would answer
+            // without a new refresh token, and the connection would die with the old one.
+            if let Some(scope) = scope {
+                form.append_pair("scope", &with_offline_access(scope));
+            }
+        }
+        Grant::ClientCredentials => {
+            form.append_pair("grant_type", "client_credentials");
+            form.append_pair(
+                "scope",
+                &scope.map_or_else(|| default_scope(&connection.endpoints.graph), str::to_owned),
+            );
+        }
+    }
+    match &connection.auth.credential {
+        ClientCredential::None => {}
+        ClientCredential::Secret(secret) => {
+            form.append_pair("client_secret", secret.expose());
+        }
+    }
+    if let Some(claims) = claims {
+        form.append_pair("claims", claims);
+    }
+    form.finish()
+}
+
+fn with_offline_access(scope: &str) -> String {
+    if scope.split_whitespace().any(|one| one.eq_ignore_ascii_case("offline_access")) {
+        return scope.to_owned();
+    }
+    format!("{scope} offline_access")
+}
+
+/// Tokens of one cloud are useless in another, so the scope follows the Graph host.
+fn default_scope(graph: &Url) -> String {
+    format!("{}/.default", graph.origin().ascii_serialization())
+}
+
+/// Posts `form` and classifies what comes back. An answer that got lost counts as `TryLater` like a request that never
+/// left: Entra keeps a used refresh token in force, so the same one is simply sent again.
+pub(super) async fn exchange(
+    client: &reqwest::Client,
+    url: Url,
+    form: String,
+    bound: Duration,
+    clock: &Clock,
+) -> Exchange {
+    let answered = async {
+        let mut response = client
+            .post(url)
+            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(http::header::ACCEPT, "application/json")
+            .timeout(bound)
+            .body(form)
+            .send()
+            .await?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            // An answer this long is cut and then not parsable, which is the right verdict on it.
+            let room = LARGEST_ANSWER - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if body.len() == LARGEST_ANSWER {
+                break;
+            }
+        }
+        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
+        Ok::<_, reqwest::Error>((status, headers, body))
+    };
+    match answered.await {
+        Ok((status, headers, mut body)) => {
+            let now = clock.now();
+            let outcome = answer::classify(status, &headers, &body, now);
+            zeroize::Zeroize::zeroize(&mut body);
+            let clock_skew =
+                answer::server_time(&headers).map(|server| server.as_seconds() - now.as_seconds());
+            Exchange { outcome, clock_skew }
+        }
+        Err(error) => Exchange {
+            outcome: Outcome::TryLater { after: None, failure: no_answer(&error, clock) },
+            clock_skew: None,
+        },
+    }
+}
+
+/// Why there was no answer, without the address (it names the tenant) and without anything that was sent.
+fn no_answer(error: &reqwest::Error, clock: &Clock) -> TokenFailure {
+    let (code, message) = if error.is_connect() {
+        (
+            "endpoint_unreachable",
+            "The token endpoint cannot be reached. Check the network, name resolution, the proxy and AuthorityHost; the agent tries again.",
+        )
+    } else if error.is_timeout() {
+        (
+            "endpoint_timeout",
+            "The token endpoint did not answer in time. Check the network and the proxy; the agent tries again.",
+        )
+    } else {
+        (
+            "answer_lost",
+            "The connection to the token endpoint broke before the answer was complete. Nothing needs to be done; the agent tries again with the same token.",
+        )
+    };
+    TokenFailure {
+        code: code.to_owned(),
+        aadsts: None,
+        correlation_id: None,
+        message: message.to_owned(),
+        at: clock.now(),
+        retry_at: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::testing::connection;
+    use super::*;
+
+    fn client() -> ClientIdentity {
+        ClientIdentity { client_id: "id-1".to_owned(), tenant: "t".to_owned() }
+    }
+
+    #[test]
+    fn the_tenant_is_one_segment() {
+        let authority = Url::parse("https://login.microsoftonline.com/").unwrap();
+        let url = |tenant: &str| token_url(&authority, tenant).map(|url| url.to_string());
+        assert_eq!(
+            url("contoso.onmicrosoft.com").as_deref(),
+            Some("https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token")
+        );
+        assert_eq!(
+            url("a/b?c#d").as_deref(),
+            Some("https://login.microsoftonline.com/a%2Fb%3Fc%23d/oauth2/v2.0/token")
+        );
+        assert_eq!((url(""), url("."), url("..")), (None, None, None));
+        let below = Url::parse("http://127.0.0.1:9411/entra/").unwrap();
+        assert_eq!(
+            token_url(&below, "t").unwrap().as_str(),
+            "http://127.0.0.1:9411/entra/t/oauth2/v2.0/token"
+        );
+    }
+
+    #[test]
+    fn secrets_are_form_encoded_and_scopes_follow_the_rules() {
+        let plain = connection("a").finish();
+        assert_eq!(
+            form(&plain, &client(), Grant::RefreshToken, Some("r+t/=%&"), None),
+            "client_id=id-1&grant_type=refresh_token&refresh_token=r%2Bt%2F%3D%25%26"
+        );
+        let secret = connection("a")
+            .with(|connection| {
+                connection.auth.credential = ClientCredential::Secret("s~+ &é".into());
+                connection.auth.scope = Some("Mail.Read".to_owned());
+            })
+            .finish();
+        assert_eq!(
+            form(&secret, &client(), Grant::RefreshToken, Some("rt"), Some("{}")),
+            "client_id=id-1&grant_type=refresh_token&refresh_token=rt&scope=Mail.Read+offline_access&client_secret=s%7E%2B+%26%C3%A9&claims=%7B%7D"
+        );
+        let minted = connection("a")
+            .with(|connection| {
+                connection.auth.credential = ClientCredential::Secret("s".into());
+                connection.endpoints.graph = Url::parse("https://graph.microsoft.us/v1.0/").unwrap();
+            })
+            .finish();
+        assert_eq!(
+            form(&minted, &client(), Grant::ClientCredentials, None, None),
+            "client_id=id-1&grant_type=client_credentials&scope=https%3A%2F%2Fgraph.microsoft.us%2F.default&client_secret=s"
+        );
+        assert_eq!(with_offline_access("Mail.Read OFFLINE_ACCESS"), "Mail.Read OFFLINE_ACCESS");
+    }
+}

@@ -1,0 +1,221 @@
+//! The keeper owns every connection's token task: starts, replaces and stops them with the configuration, bounds token
+//! requests per host, and lets running refreshes commit before the agent ends. Never looks into a token.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::connection::{Connection, ConnectionName, ConnectionSet, Generation};
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+
+use super::fixed;
+use super::handle::{Blocked, Shared, TokenHandle};
+use super::model::{ConnectionState, TokenError, TokenFailure};
+use super::plan::TokenPlan;
+use super::store::{self, Shelf, StoreReport};
+use super::task::ConnectionTask;
+use super::transaction::Context;
+use super::transport::Transports;
+
+/// Keeps every connection's token alive.
+#[derive(Debug)]
+pub struct Keeper {
+    settings: Arc<Settings>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    transports: Arc<Transports>,
+    shelf: Shelf,
+    /// Token requests at once, by token server.
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Read at every request, changed at a reload.
+    entries: ArcSwap<BTreeMap<ConnectionName, Entry>>,
+    applying: Mutex<()>,
+    tasks: TaskTracker,
+    /// Work that no stop cancels: store openings and refresh transactions.
+    flights: TaskTracker,
+    stop: CancellationToken,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    generation: Generation,
+    handle: Arc<TokenHandle>,
+    stop: CancellationToken,
+    /// Whether a task drives it (a connection that cannot be used has none).
+    driven: bool,
+}
+
+impl Keeper {
+    /// A keeper without connections. The settings are those of the whole process: `[TokenStore]` and `[Refresh]` change
+    /// with a restart only.
+    pub fn new(
+        settings: Arc<Settings>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        transports: Arc<Transports>,
+    ) -> Arc<Self> {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let shelf = Shelf::new(&settings, credentials, clock.clone());
+        Arc::new(Self {
+            settings,
+            clock,
+            metrics,
+            transports,
+            shelf,
+            hosts: Mutex::default(),
+            entries: ArcSwap::default(),
+            applying: Mutex::default(),
+            tasks: TaskTracker::new(),
+            flights: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// Takes a set of connections over: unchanged ones go on untouched, changed ones get a new handle, removed ones end.
+    /// A running refresh of a changed or removed connection still commits, and its successor finds it in the store.
+    /// Call it inside the async runtime.
+    pub fn apply(&self, set: &ConnectionSet) {
+        let _one_at_a_time = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stop.is_cancelled() {
+            return;
+        }
+        let before = self.entries.load_full();
+        let mut after = BTreeMap::new();
+        for (name, connection) in &set.connections {
+            let entry = match before.get(name) {
+                Some(entry) if entry.generation == connection.generation => entry.clone(),
+                changed => {
+                    if let Some(old) = changed {
+                        old.stop.cancel();
+                    }
+                    self.start(connection)
+                }
+            };
+            after.insert(name.clone(), entry);
+        }
+        for (name, entry) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
+            entry.stop.cancel();
+            self.metrics.forget(name.as_str());
+        }
+        self.entries.store(Arc::new(after));
+    }
+
+    /// The token of a connection; `None` when there is no such connection. Takes no lock.
+    pub fn handle(&self, name: &ConnectionName) -> Option<Arc<TokenHandle>> {
+        self.entries.load().get(name).map(|entry| Arc::clone(&entry.handle))
+    }
+
+    /// How long ago the slowest task last turned its loop, by the monotonic clock. Tasks turn at least every 37 s, so
+    /// more than two minutes mean that one is stuck. Zero without connections.
+    pub fn heartbeat(&self) -> Duration {
+        let entries = self.entries.load();
+        let driven = entries.values().filter(|entry| entry.driven);
+        driven.map(|entry| entry.handle.shared.since_last_beat()).max().unwrap_or_default()
+    }
+
+    /// Tries out the store of `connection`: read, lock, write back. Never shows a secret.
+    pub async fn inspect(&self, connection: &Connection) -> StoreReport {
+        match TokenPlan::make(&connection.auth, self.clock.now()) {
+            TokenPlan::Kept(_) => {
+                store::inspect(&self.shelf.open(connection), connection.name.as_str()).await
+            }
+            TokenPlan::Fixed(_) | TokenPlan::Impossible(_) => StoreReport::not_used(),
+        }
+    }
+
+    /// Stops all tasks and waits for running refreshes to commit, for at most `bound`. Whether all of them did. After it,
+    /// nothing is refreshed any more.
+    pub async fn drain(&self, bound: Duration) -> bool {
+        self.stop.cancel();
+        self.tasks.close();
+        self.flights.close();
+        let all_done = async {
+            self.tasks.wait().await;
+            self.flights.wait().await;
+        };
+        tokio::time::timeout(bound, all_done).await.is_ok()
+    }
+
+    fn start(&self, connection: &Arc<Connection>) -> Entry {
+        let stop = self.stop.child_token();
+        let plan = TokenPlan::make(&connection.auth, self.clock.now());
+        let refreshable = matches!(plan, TokenPlan::Kept(_));
+        let shared = Shared::new(&connection.name, Some(connection.generation), &self.clock, refreshable);
+        let driven = match plan {
+            TokenPlan::Impossible(why) => self.refuse(&shared, "configuration_refused", why.to_owned()),
+            TokenPlan::Fixed(given) => {
+                let minimum = self.settings.refresh.minimum_validity;
+                let metrics = Arc::clone(&self.metrics);
+                self.tasks.spawn(fixed::run(Arc::clone(&shared), given, minimum, metrics, stop.clone()));
+                true
+            }
+            TokenPlan::Kept(plan) => match self.transports.client(connection) {
+                Err(why) => self.refuse(&shared, "configuration_refused", why),
+                Ok(http) => {
+                    let context = Context {
+                        connection: Arc::clone(connection),
+                        plan,
+                        store: self.shelf.open(connection),
+                        http,
+                        clock: self.clock.clone(),
+                        refresh: self.settings.refresh.clone(),
+                        permits: self.permits(connection),
+                    };
+                    let (shared, metrics) = (Arc::clone(&shared), Arc::clone(&self.metrics));
+                    let task = ConnectionTask::new(
+                        shared,
+                        Arc::new(context),
+                        metrics,
+                        stop.clone(),
+                        self.flights.clone(),
+                    );
+                    self.tasks.spawn(task.run());
+                    true
+                }
+            },
+        };
+        Entry { generation: connection.generation, handle: Arc::new(TokenHandle { shared }), stop, driven }
+    }
+
+    fn refuse(&self, shared: &Shared, code: &str, message: String) -> bool {
+        tracing::error!(connection = %shared.name, reason = %message, "The connection cannot be used.");
+        let failure = TokenFailure {
+            code: code.to_owned(),
+            aadsts: None,
+            correlation_id: None,
+            message,
+            at: self.clock.now(),
+            retry_at: None,
+        };
+        shared.view.send_modify(|view| {
+            view.status.state = ConnectionState::Refused;
+            view.status.last_error = Some(failure.clone());
+            view.blocked = Some(Blocked::For(TokenError::NeedsAdmin(failure)));
+        });
+        self.metrics.usable(shared.name.as_str(), false);
+        false
+    }
+
+    fn permits(&self, connection: &Connection) -> Arc<Semaphore> {
+        let host = connection.endpoints.authority.origin().ascii_serialization();
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.retain(|known, permits| *known == host || Arc::strong_count(permits) > 1);
+        let at_once = self.settings.refresh.concurrent_per_host.max(1);
+        Arc::clone(hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
+    }
+}
+
+/// Dropping the keeper ends its tasks; refreshes that are under way still commit while the runtime lives.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

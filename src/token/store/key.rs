@@ -1,0 +1,161 @@
+//! The key that encrypts the token files: from a systemd credential, a key file, or made at the first start.
+//! Never logs the key; tells keys apart by the first digits of their SHA-256.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, RandomizedNonceKey};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::files::{self, FileError, FileLock};
+use crate::secret;
+use crate::settings::Settings;
+
+use super::StoreError;
+
+/// Name of the systemd credential and of the key file in the state directory.
+const KEY_NAME: &str = "token-key";
+/// AES-256.
+const KEY_LENGTH: usize = 32;
+/// A key in hexadecimal or base64 with a line end, and nothing longer.
+const LARGEST_KEY_FILE: u64 = 256;
+/// Bound on waiting for another agent that is making the key at the same moment.
+const KEY_LOCK_WAIT: Duration = Duration::from_secs(10);
+
+/// The key, ready for use.
+pub(super) struct StoreKey {
+    /// AES-256-GCM-SIV: a random nonce that repeats by misfortune reveals only that two plaintexts are equal, where
+    /// plain GCM would lose its key of authentication.
+    pub(super) cipher: RandomizedNonceKey,
+    /// Which key it is.
+    pub(super) id: String,
+    /// Where it came from, for messages.
+    pub(super) origin: PathBuf,
+}
+
+/// Loads the key when it is first needed, so that connections that use no file need none. A failure is tried again.
+#[derive(Debug)]
+pub(in crate::token) struct KeyRing {
+    credential: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    state_directory: PathBuf,
+    key: OnceLock<Arc<StoreKey>>,
+}
+
+impl std::fmt::Debug for StoreKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("StoreKey")
+            .field("id", &self.id)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KeyRing {
+    /// `credentials`: systemd's `$CREDENTIALS_DIRECTORY`.
+    pub(in crate::token) fn new(settings: &Settings, credentials: Option<PathBuf>) -> Self {
+        Self {
+            credential: credentials.map(|folder| folder.join(KEY_NAME)),
+            key_file: settings.token_store.key_file.clone(),
+            state_directory: settings.state_directory.clone(),
+            key: OnceLock::new(),
+        }
+    }
+
+    /// The key. Blocking.
+    pub(super) fn key(&self) -> Result<Arc<StoreKey>, StoreError> {
+        if let Some(key) = self.key.get() {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(self.read()?);
+        Ok(Arc::clone(self.key.get_or_init(|| key)))
+    }
+
+    fn read(&self) -> Result<StoreKey, StoreError> {
+        if let Some(path) = &self.credential {
+            // systemd guards the folder itself, and shows access lists as group bits that a mode check would refuse.
+            match files::read_bounded(path, LARGEST_KEY_FILE) {
+                Ok(contents) => return parse(path, contents),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(path) = &self.key_file {
+            return parse(path, files::read_private(path, LARGEST_KEY_FILE)?);
+        }
+        files::ensure_private_folder(&self.state_directory)?;
+        let path = self.state_directory.join(KEY_NAME);
+        if let Some(contents) = existing(&path)? {
+            return parse(&path, contents);
+        }
+        make(&path)
+    }
+}
+
+fn existing(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match files::read_private(path, LARGEST_KEY_FILE) {
+        Ok(contents) => Ok(Some(contents)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the key unless another agent is faster: under a lock, because two keys would make one agent's tokens
+/// unreadable for the other.
+fn make(path: &Path) -> Result<StoreKey, StoreError> {
+    let mut lock_name = path.as_os_str().to_owned();
+    lock_name.push(".lock");
+    let _lock = FileLock::acquire(Path::new(&lock_name), KEY_LOCK_WAIT)?;
+    if let Some(contents) = existing(path)? {
+        return parse(path, contents);
+    }
+    let bytes = Zeroizing::new(secret::random_bytes(KEY_LENGTH));
+    let mut text = STANDARD.encode(&*bytes);
+    text.push('\n');
+    let written = files::write_private(path, text.as_bytes());
+    text.zeroize();
+    written?;
+    tracing::info!(key_file = %path.display(), "Made the key that encrypts the token files. Keep a copy of it with your backups.");
+    build(path, &bytes)
+}
+
+/// 32 bytes as they are, or in base64 (either alphabet) or hexadecimal.
+fn parse(path: &Path, contents: Vec<u8>) -> Result<StoreKey, StoreError> {
+    let contents = Zeroizing::new(contents);
+    if contents.len() == KEY_LENGTH {
+        return build(path, &contents);
+    }
+    let text = std::str::from_utf8(&contents).unwrap_or_default().trim();
+    let decoded = if text.len() == 2 * KEY_LENGTH { from_hex(text) } else { from_base64(text) };
+    match decoded.map(Zeroizing::new) {
+        Some(bytes) if bytes.len() == KEY_LENGTH => build(path, &bytes),
+        _ => Err(StoreError::Refused(format!(
+            "{}: does not hold a key of 32 bytes. Make one with: openssl rand -base64 32",
+            path.display()
+        ))),
+    }
+}
+
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text.replace('-', "+").replace('_', "/")).ok()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    (0..text.len() / 2)
+        .map(|index| u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok())
+        .collect()
+}
+
+fn build(path: &Path, bytes: &[u8]) -> Result<StoreKey, StoreError> {
+    let cipher = RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes).map_err(|_| {
+        StoreError::Refused(format!(
+            "{}: the key was not accepted. Make one with: openssl rand -base64 32",
+            path.display()
+        ))
+    })?;
+    Ok(StoreKey { cipher, id: secret::fingerprint(bytes), origin: path.to_owned() })
+}

@@ -1,0 +1,160 @@
+//! Where tokens are kept: one trait for all stores, what is kept, and why a store refuses. Never decides when to
+//! refresh, and never shows a token.
+
+mod envelope;
+mod file;
+mod inspect;
+mod key;
+mod memory;
+mod open;
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use crate::clock::Timestamp;
+use crate::files::FileError;
+use crate::secret::Secret;
+
+use super::model::{TokenFailure, TokenGeneration};
+
+pub(super) use file::FileStore;
+pub use inspect::StoreReport;
+pub(super) use inspect::inspect;
+pub(super) use key::KeyRing;
+pub(super) use memory::MemoryStore;
+pub(super) use open::{OpenStore, Shelf};
+
+/// A place where one connection's tokens are kept. Async in shape; file work happens off the async threads.
+///
+/// The order of a refresh is `lock`, `load`, token request, `commit`, drop of the lock. What `commit` has
+/// acknowledged survives the process's death at any later instant (for the stores that outlive a process at all).
+pub(super) trait Store: Send + Sync + fmt::Debug {
+    /// What is kept now. `locked`: the caller holds the lock, so that an unreadable file may be set aside.
+    fn load(&self, locked: bool) -> BoxFuture<'_, Result<Option<Stored>, StoreError>>;
+
+    /// Takes the store's lock, waiting for a bounded time. It keeps out every other task and process.
+    fn lock(&self) -> BoxFuture<'_, Result<StoreLock, StoreError>>;
+
+    /// Replaces what is kept by `next`, durably, if its generation is still `expected` (0: nothing is kept).
+    fn commit<'a>(
+        &'a self,
+        lock: &'a StoreLock,
+        expected: TokenGeneration,
+        next: &'a Stored,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Something that differs when the contents may have changed; cheap. `None` when nothing is kept.
+    fn version(&self) -> BoxFuture<'_, Option<StoreVersion>>;
+
+    /// The place in words, for messages.
+    fn place(&self) -> String;
+}
+
+/// Equal versions mean "not changed since".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct StoreVersion(pub(super) i64, pub(super) u64);
+
+/// A held lock; dropping it unlocks.
+pub(super) struct StoreLock(#[expect(dead_code, reason = "held only to be dropped")] Box<dyn Send + Sync>);
+
+impl StoreLock {
+    pub(super) fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(guard))
+    }
+}
+
+impl fmt::Debug for StoreLock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("StoreLock")
+    }
+}
+
+/// One connection's tokens as kept.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stored {
+    /// Grows by one with each new token; 0 only when the store has been claimed but no token was ever there.
+    pub(super) generation: TokenGeneration,
+    pub(super) access: Option<StoredAccess>,
+    pub(super) refresh_token: Option<Secret>,
+    /// The fingerprint of the drop-in's tokens that were taken over last.
+    pub(super) seed: Option<String>,
+    /// The refresh token that the server refused last.
+    pub(super) denied: Option<DeniedMarker>,
+}
+
+/// An access token as kept.
+#[derive(Clone, Debug)]
+pub(super) struct StoredAccess {
+    pub(super) secret: Secret,
+    pub(super) obtained_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) refresh_due: Timestamp,
+}
+
+/// That the server refused a refresh token, asked with a certain configuration. It is not asked again until one of
+/// the two changes, not even after a restart; the token itself stays.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct DeniedMarker {
+    /// Fingerprint of the refresh token.
+    pub(super) refresh_token: String,
+    /// Digest of the connection it was asked with.
+    pub(super) configuration: String,
+    pub(super) failure: TokenFailure,
+}
+
+/// Why a store did not do what it was asked. Variants by what the caller can do.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    /// Somebody else held the lock for the whole bounded wait: try again.
+    #[error("{0}")]
+    Busy(String),
+    /// Somebody else has committed meanwhile: load again.
+    #[error("Another agent has committed token generation {found} to the same store.")]
+    Superseded { found: TokenGeneration },
+    /// The store is not ours to use as it is (owner, key, permissions, newer format): a person must act.
+    #[error("{0}")]
+    Refused(String),
+    /// The contents cannot be read; under the lock they are set aside and the store starts anew.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The operating system refused. `nobody_can_write`: for a reason that holds for every process on this machine.
+    #[error("{message}")]
+    Failed { message: String, nobody_can_write: bool },
+}
+
+impl From<FileError> for StoreError {
+    fn from(error: FileError) -> Self {
+        let message = error.to_string();
+        match error {
+            FileError::Locked { .. } => Self::Busy(message),
+            FileError::Exposed { .. } | FileError::NotRegular { .. } => Self::Refused(message),
+            FileError::TooLarge { .. } => Self::Corrupt(message),
+            FileError::Io { source, .. } => {
+                let full = matches!(
+                    source.kind(),
+                    std::io::ErrorKind::StorageFull
+                        | std::io::ErrorKind::QuotaExceeded
+                        | std::io::ErrorKind::ReadOnlyFilesystem
+                );
+                Self::Failed { message, nobody_can_write: full }
+            }
+        }
+    }
+}
+
+/// Runs file work off the async threads. Not cancellable once begun, which is what a commit needs.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::Failed {
+            message: format!("Work on the token store broke off ({error}). The agent tries again."),
+            nobody_can_write: false,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

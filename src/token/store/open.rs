@@ -1,0 +1,175 @@
+//! Stores in use: which store a connection has, shared over reloads, and the new token that a failing store has not
+//! taken yet. Decides no refresh.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::connection::{Connection, ConnectionName, StoreLocation};
+use crate::settings::Settings;
+use crate::token::model::TokenGeneration;
+
+use super::{FileStore, KeyRing, MemoryStore, Store, StoreError, StoreLock, Stored};
+
+/// A store in use.
+#[derive(Debug)]
+pub(in crate::token) struct OpenStore {
+    store: Arc<dyn Store>,
+    /// Counts commits made through this value, to wake the other users of the same store.
+    commits: watch::Sender<u64>,
+    /// The newest tokens, when the store could not take them. What is on disk then is the previous refresh token.
+    unsaved: Mutex<Option<Arc<Stored>>>,
+}
+
+impl OpenStore {
+    /// Puts `store` into use.
+    pub(in crate::token) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, commits: watch::Sender::new(0), unsaved: Mutex::new(None) }
+    }
+
+    pub(in crate::token) async fn load(&self, locked: bool) -> Result<Option<Stored>, StoreError> {
+        self.store.load(locked).await
+    }
+
+    pub(in crate::token) async fn lock(&self) -> Result<StoreLock, StoreError> {
+        self.store.lock().await
+    }
+
+    /// Commits `next`, or keeps it as unsaved when the store cannot take it now.
+    pub(in crate::token) async fn commit(
+        &self,
+        lock: Option<&StoreLock>,
+        expected: TokenGeneration,
+        next: &Arc<Stored>,
+    ) -> Result<(), StoreError> {
+        let result = match lock {
+            Some(lock) => self.store.commit(lock, expected, next).await,
+            None => Err(StoreError::Failed {
+                message: format!(
+                    "{}: the store cannot be locked, so nothing can be written to it.",
+                    self.place()
+                ),
+                nobody_can_write: true,
+            }),
+        };
+        let keep = match &result {
+            Ok(()) | Err(StoreError::Superseded { .. }) => None,
+            Err(_) => Some(Arc::clone(next)),
+        };
+        *self.unsaved_slot() = keep;
+        if result.is_ok() {
+            self.commits.send_modify(|count| *count += 1);
+        }
+        result
+    }
+
+    /// Writes what is kept once more, for a test; unsaved tokens stay what they are.
+    pub(in crate::token) async fn write_back(
+        &self,
+        lock: &StoreLock,
+        expected: TokenGeneration,
+        same: &Stored,
+    ) -> Result<(), StoreError> {
+        self.store.commit(lock, expected, same).await
+    }
+
+    /// Tokens that the store has not taken yet.
+    pub(in crate::token) fn unsaved(&self) -> Option<Arc<Stored>> {
+        self.unsaved_slot().clone()
+    }
+
+    /// Tries again to make unsaved tokens durable; a store that has moved on meanwhile wins.
+    pub(in crate::token) async fn save_unsaved(&self) -> Result<(), StoreError> {
+        let Some(unsaved) = self.unsaved() else { return Ok(()) };
+        let lock = self.lock().await?;
+        let found = self.load(true).await?.map_or(0, |stored| stored.generation);
+        if found >= unsaved.generation {
+            *self.unsaved_slot() = None;
+            return Err(StoreError::Superseded { found });
+        }
+        self.commit(Some(&lock), found, &unsaved).await
+    }
+
+    pub(in crate::token) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
+    }
+
+    pub(in crate::token) async fn version(&self) -> Option<super::StoreVersion> {
+        self.store.version().await
+    }
+
+    pub(in crate::token) fn place(&self) -> String {
+        self.store.place()
+    }
+
+    fn unsaved_slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Stored>>> {
+        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which stores are in use. A reload gets the same store again, with its unsaved tokens; memory stores stay for the
+/// life of the process.
+#[derive(Debug)]
+pub(in crate::token) struct Shelf {
+    keys: Arc<KeyRing>,
+    state_directory: PathBuf,
+    lock_timeout: Duration,
+    clock: Clock,
+    stores: Mutex<HashMap<Slot, Arc<OpenStore>>>,
+}
+
+/// A file is opened per owner, because owning it is checked per owner; a memory id is shared by all.
+#[derive(PartialEq, Eq, Hash, Debug)]
+enum Slot {
+    File(PathBuf, ConnectionName),
+    Memory(String),
+}
+
+impl Shelf {
+    pub(in crate::token) fn new(settings: &Settings, credentials: Option<PathBuf>, clock: Clock) -> Self {
+        Self {
+            keys: Arc::new(KeyRing::new(settings, credentials)),
+            state_directory: settings.state_directory.clone(),
+            lock_timeout: settings.token_store.lock_timeout,
+            clock,
+            stores: Mutex::default(),
+        }
+    }
+
+    /// The store of `connection`.
+    pub(in crate::token) fn open(&self, connection: &Connection) -> Arc<OpenStore> {
+        let slot = match &connection.store {
+            StoreLocation::StateDirectory => Slot::File(
+                FileStore::default_path(&self.state_directory, &connection.name),
+                connection.name.clone(),
+            ),
+            StoreLocation::File(path) => Slot::File(path.clone(), connection.name.clone()),
+            StoreLocation::Memory(id) => Slot::Memory(id.clone()),
+        };
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        // Files nobody uses any more are closed, unless they still owe the disk a token.
+        stores.retain(|slot, store| {
+            matches!(slot, Slot::Memory(_)) || Arc::strong_count(store) > 1 || store.unsaved().is_some()
+        });
+        if let Some(store) = stores.get(&slot) {
+            return Arc::clone(store);
+        }
+        let store: Arc<dyn Store> = match &slot {
+            Slot::File(path, owner) => Arc::new(FileStore::new(
+                path.clone(),
+                owner,
+                Arc::clone(&self.keys),
+                self.lock_timeout,
+                self.clock.clone(),
+            )),
+            Slot::Memory(id) => Arc::new(MemoryStore::new(id, self.lock_timeout)),
+        };
+        let store = Arc::new(OpenStore::new(store));
+        stores.insert(slot, Arc::clone(&store));
+        store
+    }
+}

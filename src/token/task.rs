@@ -1,0 +1,518 @@
+//! One connection's life: opens its store, refreshes when due or wanted, follows other agents' changes, and publishes
+//! what came of it. One at a time it starts work (`Flight`) that a stop does not cancel. Decides no outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{LONGEST_SLEEP, Timestamp};
+use crate::telemetry::Metrics;
+
+use super::handle::{Blocked, Shared};
+use super::model::{AccessToken, ConnectionState, TokenError, TokenFailure, TokenStatus};
+use super::state::{Cause, Held, IllegalMove, TokenState, backoff};
+use super::store::{StoreError, StoreVersion, Stored};
+use super::transaction::{self, Ask, Context, Finished, Settled};
+use super::wants::REFILL_SECONDS;
+use super::{chance, opening};
+
+/// How often a refused store is looked at again: its repair is an operator's work of minutes.
+const STORE_RETRY: Duration = Duration::from_secs(60);
+
+/// A connection's task.
+#[derive(Debug)]
+pub(super) struct ConnectionTask {
+    pub(super) shared: Arc<Shared>,
+    pub(super) context: Arc<Context>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) stop: CancellationToken,
+    /// Owns the flights: they outlive this task, and the agent's drain waits for them.
+    pub(super) tracker: TaskTracker,
+    state: TokenState,
+    known: Arc<Stored>,
+    opened: bool,
+    flight: Option<Flight>,
+    commits: watch::Receiver<u64>,
+    version: Option<StoreVersion>,
+    look_at: Timestamp,
+    save_at: Timestamp,
+    save_attempts: u32,
+    unsaved: Option<TokenFailure>,
+}
+
+/// Work that is under way.
+#[derive(Debug)]
+struct Flight {
+    work: JoinHandle<Done>,
+    /// The claims challenges that are settled with it.
+    ticket: u64,
+}
+
+#[derive(Debug)]
+enum Done {
+    Opened(Result<Arc<Stored>, StoreError>),
+    Refreshed(Box<Finished>),
+    Looked(Option<StoreVersion>, Option<Arc<Stored>>),
+    Saved(Result<(), StoreError>),
+}
+
+impl ConnectionTask {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        context: Arc<Context>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+        tracker: TaskTracker,
+    ) -> Self {
+        let commits = context.store.subscribe();
+        let now = context.clock.now();
+        Self {
+            shared,
+            context,
+            metrics,
+            stop,
+            tracker,
+            state: TokenState::Starting { previous: None },
+            known: Arc::default(),
+            opened: false,
+            flight: None,
+            commits,
+            version: None,
+            look_at: now,
+            save_at: now,
+            save_attempts: 0,
+            unsaved: None,
+        }
+    }
+
+    /// Runs until stopped. Work in flight then goes on under the tracker; what it commits reaches a successor of this
+    /// task through the store only.
+    pub(super) async fn run(mut self) {
+        loop {
+            self.shared.beat();
+            self.begin_next();
+            let nap = self.nap();
+            let stop = self.stop.clone();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                done = landed(&mut self.flight) => self.land(done),
+                () = self.shared.wake.notified() => {}
+                Ok(()) = self.commits.changed() => self.look_at = self.context.clock.now(),
+                () = tokio::time::sleep(nap) => self.record_metrics(),
+            }
+        }
+        self.shared.view.send_modify(|view| {
+            view.settled += 1;
+            view.blocked = Some(Blocked::For(TokenError::Superseded));
+        });
+    }
+
+    /// Until the next due instant; the bound keeps the heartbeat going and notices changed clocks and suspends.
+    fn nap(&self) -> Duration {
+        let now = self.context.clock.now();
+        if self.flight.is_some() {
+            return LONGEST_SLEEP;
+        }
+        let save_at = self.unsaved.as_ref().map(|_| self.save_at);
+        let next = [self.state.due(now), save_at, Some(self.look_at)].into_iter().flatten().min();
+        // Not zero, so that a due instant whose work cannot begin does not spin.
+        next.map_or(LONGEST_SLEEP, |next| next.until(now)).clamp(Duration::from_millis(5), LONGEST_SLEEP)
+    }
+
+    fn begin_next(&mut self) {
+        if self.flight.is_some() {
+            return;
+        }
+        let now = self.context.clock.now();
+        let is_due = self.state.due(now).is_some_and(|due| due <= now);
+        if !self.opened {
+            if is_due || self.shared.wants().operator() {
+                let context = Arc::clone(&self.context);
+                self.fly(0, async move { Done::Opened(opening::open(context).await) });
+            }
+            return;
+        }
+        // A step back of the clock must not put the next look off.
+        if self.look_at <= now || self.look_at.until(now) > LONGEST_SLEEP {
+            self.look_at = now.plus(LONGEST_SLEEP);
+            return self.look();
+        }
+        if self.begin_wanted(now) {
+            return;
+        }
+        if is_due {
+            let wanted = self.shared.wants().take();
+            return self.begin_refresh(now, Cause::Routine, wanted.ask, wanted.ticket);
+        }
+        if self.unsaved.is_some()
+            && (self.save_at <= now || self.save_at.until(now) > self.context.refresh.backoff_cap)
+        {
+            let store = Arc::clone(&self.context.store);
+            self.fly(0, async move { Done::Saved(store.save_unsaved().await) });
+        }
+    }
+
+    fn begin_wanted(&mut self, now: Timestamp) -> bool {
+        let usable = self.shared.current().is_some();
+        let mut wants = self.shared.wants();
+        if !wants.due(self.known.generation, usable) {
+            return false;
+        }
+        let cause = if wants.operator() { Cause::Operator } else { Cause::Routine };
+        if !self.state.may_begin(now, cause) {
+            return false;
+        }
+        if !wants.may_spend(now.as_seconds()) {
+            let ticket = wants.refuse_all();
+            drop(wants);
+            self.tell_refused_tokens(now, ticket);
+            return false;
+        }
+        let wanted = wants.take();
+        drop(wants);
+        self.begin_refresh(now, cause, wanted.ask, wanted.ticket);
+        true
+    }
+
+    fn tell_refused_tokens(&self, now: Timestamp, ticket: u64) {
+        let retry_at = now.plus(Duration::from_secs(REFILL_SECONDS.unsigned_abs()));
+        let mut failure = self.context.failure(
+            "token_refused",
+            "Microsoft Graph refuses tokens that were just issued. Check GraphEndpoint and AzureEnvironment, the app's permissions, and the tenant's access policies.",
+        );
+        failure.retry_at = Some(retry_at);
+        tracing::warn!(connection = %self.shared.name, "Microsoft Graph keeps refusing new tokens; no more are fetched for a while.");
+        self.shared.view.send_modify(|view| {
+            view.settled += 1;
+            view.claims_settled = view.claims_settled.max(ticket);
+            view.blocked = Some(Blocked::Until(retry_at, failure));
+        });
+    }
+
+    fn begin_refresh(&mut self, now: Timestamp, cause: Cause, ask: Ask, ticket: u64) {
+        if !self.go(|state| state.begin(now, cause)) {
+            return;
+        }
+        self.publish(false, 0);
+        let refresh = transaction::refresh(Arc::clone(&self.context), Arc::clone(&self.known), ask);
+        self.fly(ticket, async move { Done::Refreshed(Box::new(refresh.await)) });
+    }
+
+    fn look(&mut self) {
+        let (store, before) = (Arc::clone(&self.context.store), self.version);
+        self.fly(0, async move {
+            let version = store.version().await;
+            let changed = version != before;
+            // An unreadable store is reported by whoever needs it next.
+            let loaded = if changed { store.load(false).await.ok().flatten() } else { None };
+            Done::Looked(version, loaded.map(Arc::new))
+        });
+    }
+
+    fn fly(&mut self, ticket: u64, work: impl Future<Output = Done> + Send + 'static) {
+        self.flight = Some(Flight { work: self.tracker.spawn(work), ticket });
+    }
+
+    fn land(&mut self, (done, ticket): (Result<Done, tokio::task::JoinError>, u64)) {
+        match done {
+            Ok(Done::Opened(Ok(stored))) => self.opened(stored),
+            Ok(Done::Opened(Err(error))) => self.not_opened(&error),
+            Ok(Done::Refreshed(finished)) => self.settle(*finished, ticket),
+            Ok(Done::Looked(version, stored)) => self.looked(version, stored),
+            Ok(Done::Saved(result)) => self.saved(result),
+            Err(error) => {
+                tracing::error!(connection = %self.shared.name, %error, "Work on the connection's tokens broke off.");
+                let failure = self.context.failure("internal", "Work on the connection's tokens broke off; the agent tries again. Report this with the log.");
+                if matches!(self.state, TokenState::Refreshing { .. }) {
+                    self.settle(
+                        Finished { settled: Settled::TryLater { after: None, failure }, clock_skew: None },
+                        ticket,
+                    );
+                } else if !self.opened {
+                    self.wait_to_open(failure);
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, stored: Arc<Stored>) {
+        self.opened = true;
+        self.note_unsaved();
+        let now = self.context.clock.now();
+        self.known = stored;
+        if let Some(mut held) = self.held(&self.known) {
+            let usable = held.is_usable(now, self.context.refresh.minimum_validity);
+            held.refresh_due = held.refresh_due.map(|due| opening::spread(due, now, usable));
+            self.go(|state| state.adopt(held));
+        } else {
+            self.go(TokenState::reconsider);
+        }
+        if !self.context.can_refresh(&self.known)
+            && let Some(marker) = self.context.recorded_denial(&self.known)
+        {
+            let failure = marker.failure.clone();
+            self.go(|state| state.park(failure));
+        }
+        self.publish(true, 0);
+    }
+
+    fn not_opened(&mut self, error: &StoreError) {
+        match self.context.store_trouble(error) {
+            Settled::Refused(failure) => {
+                if !matches!(self.state, TokenState::Refused { .. }) {
+                    tracing::error!(connection = %self.shared.name, reason = %failure.message, "The connection's token store cannot be used.");
+                }
+                let retry_at = failure.at.plus(STORE_RETRY);
+                self.go(|state| Ok(state.refuse(failure, Some(retry_at))));
+                let ticket = self.shared.wants().refuse_all();
+                self.publish(true, ticket);
+            }
+            Settled::TryLater { failure, .. } => self.wait_to_open(failure),
+            _ => {}
+        }
+    }
+
+    fn wait_to_open(&mut self, failure: TokenFailure) {
+        tracing::warn!(connection = %self.shared.name, reason = %failure.message, "The connection's token store cannot be opened yet.");
+        let now = failure.at;
+        let wait = |attempts| self.backoff(attempts);
+        let state = self.state.clone();
+        let waiting = state.begin(now, Cause::Operator).and_then(|state| state.later(None, failure, wait));
+        self.go(|_| waiting);
+        let ticket = self.shared.wants().refuse_all();
+        self.publish(true, ticket);
+    }
+
+    fn settle(&mut self, finished: Finished, ticket: u64) {
+        let outcome = finished.settled.outcome();
+        self.metrics.token_refresh(self.shared.name.as_str(), outcome);
+        if let Some(skew) = finished.clock_skew {
+            self.shared.set_clock_skew(skew);
+        }
+        if !matches!(finished.settled, Settled::Refreshed { .. } | Settled::Superseded(_)) {
+            self.shared.wants().forget_answer();
+        }
+        let cap = self.context.refresh.backoff_cap;
+        let base = self.context.refresh.backoff_base;
+        let wait = |attempts| backoff(base, cap, attempts, chance());
+        match finished.settled {
+            Settled::Refreshed { stored, unsaved } => {
+                self.known = stored;
+                if let Some(error) = unsaved {
+                    tracing::error!(connection = %self.shared.name, %error, "The new token could not be saved. It is used from memory, and saving is tried again.");
+                }
+                self.note_unsaved();
+                self.hold_known();
+            }
+            Settled::Superseded(stored) => {
+                self.known = stored;
+                self.note_unsaved();
+                let usable = self.held(&self.known).is_some_and(|held| {
+                    held.is_usable(self.context.clock.now(), self.context.refresh.minimum_validity)
+                });
+                if usable {
+                    self.hold_known();
+                } else {
+                    let failure = self.context.failure("superseded", "Another agent has just changed the tokens of this connection; the agent tries again.");
+                    self.go(|state| state.later(None, failure, wait));
+                }
+            }
+            Settled::Denied { denial, stored } => {
+                self.known = stored;
+                self.log_failure(outcome, &denial.failure, denial.suberror.as_deref());
+                self.go(|state| state.denied(denial.needs_sign_in, denial.failure));
+            }
+            Settled::TryLater { after, failure } => {
+                self.log_failure(outcome, &failure, None);
+                self.go(|state| state.later(after, failure, wait));
+            }
+            Settled::Refused(failure) => {
+                self.log_failure(outcome, &failure, None);
+                self.opened = false;
+                let retry_at = failure.at.plus(STORE_RETRY);
+                self.go(|state| Ok(state.refuse(failure, Some(retry_at))));
+            }
+        }
+        self.look_at = self.context.clock.now().plus(LONGEST_SLEEP);
+        self.publish(true, ticket);
+        if matches!(self.state, TokenState::Valid { .. }) {
+            tracing::info!(connection = %self.shared.name, generation = self.shared.generation.map(crate::connection::Generation::number),
+                outcome, token_generation = self.known.generation,
+                fingerprint = %self.known.access.as_ref().map(|access| access.secret.fingerprint()).unwrap_or_default(),
+                expires_at = %self.known.access.as_ref().map_or_else(Timestamp::default, |access| access.expires_at),
+                "The connection has a new token.");
+        }
+    }
+
+    fn hold_known(&mut self) {
+        if let Some(held) = self.held(&self.known) {
+            self.go(|state| state.refreshed(held));
+        }
+    }
+
+    fn log_failure(&self, outcome: &str, failure: &TokenFailure, suberror: Option<&str>) {
+        tracing::warn!(connection = %self.shared.name, generation = self.shared.generation.map(crate::connection::Generation::number),
+            outcome, code = %failure.code, aadsts = failure.aadsts, suberror, correlation_id = failure.correlation_id,
+            fingerprint = %self.known.refresh_token.as_ref().map(|token| token.fingerprint()).unwrap_or_default(),
+            "The token request brought no token.");
+    }
+
+    fn looked(&mut self, version: Option<StoreVersion>, stored: Option<Arc<Stored>>) {
+        let vanished = version.is_none() && self.version.is_some();
+        self.version = version;
+        let now = self.context.clock.now();
+        if vanished && matches!(self.state, TokenState::NeedsSignIn { .. }) {
+            // The operator removed the file to start over: the drop-in's tokens count again.
+            self.opened = false;
+            self.go(TokenState::reconsider);
+            return self.publish(false, 0);
+        }
+        let Some(stored) = stored else { return };
+        let same =
+            stored.generation <= self.known.generation && stored.refresh_token == self.known.refresh_token;
+        if same || stored.generation < self.known.generation {
+            return;
+        }
+        self.known = stored;
+        let usable =
+            self.held(&self.known).filter(|held| held.is_usable(now, self.context.refresh.minimum_validity));
+        tracing::info!(connection = %self.shared.name, token_generation = self.known.generation, "Another agent has stored a newer token.");
+        match usable {
+            Some(held) => self.go(|state| state.adopt(held)),
+            None => self.go(TokenState::reconsider),
+        };
+        self.publish(true, 0);
+    }
+
+    fn saved(&mut self, result: Result<(), StoreError>) {
+        match result {
+            Ok(()) => tracing::info!(connection = %self.shared.name, "The token is saved now."),
+            // The look that is due now adopts what the others have stored.
+            Err(StoreError::Superseded { .. }) => {
+                self.known = Arc::new(Stored { generation: 0, ..(*self.known).clone() })
+            }
+            Err(error) => {
+                tracing::warn!(connection = %self.shared.name, %error, "The token still cannot be saved.")
+            }
+        }
+        self.version = None;
+        self.look_at = self.context.clock.now();
+        self.note_unsaved();
+        self.publish(false, 0);
+    }
+
+    /// Takes note of whether the store owes the disk a token, and when to try again.
+    fn note_unsaved(&mut self) {
+        if self.context.store.unsaved().is_none() {
+            (self.unsaved, self.save_attempts) = (None, 0);
+            return;
+        }
+        let now = self.context.clock.now();
+        self.save_at = now.plus(self.backoff(self.save_attempts));
+        self.save_attempts = self.save_attempts.saturating_add(1);
+        let mut failure = self.context.failure(
+            "store_failed",
+            &format!("The newest token could not be saved to {}. Check the disk's space and the folder's permissions; until it is saved, a restart may lose the sign-in.", self.context.store.place()),
+        );
+        failure.retry_at = Some(self.save_at);
+        self.unsaved = Some(failure);
+    }
+
+    fn backoff(&self, attempts: u32) -> Duration {
+        backoff(self.context.refresh.backoff_base, self.context.refresh.backoff_cap, attempts, chance())
+    }
+
+    fn held(&self, stored: &Stored) -> Option<Held> {
+        let access = stored.access.as_ref()?;
+        // Without a way to a new token there is nothing to do before the old one ends.
+        let refresh_due =
+            if self.context.can_refresh(stored) { access.refresh_due } else { access.expires_at };
+        let token = AccessToken {
+            secret: access.secret.clone(),
+            expires_at: access.expires_at,
+            generation: stored.generation,
+        };
+        Some(Held { token: Arc::new(token), obtained_at: access.obtained_at, refresh_due: Some(refresh_due) })
+    }
+
+    fn go(&mut self, step: impl FnOnce(TokenState) -> Result<TokenState, IllegalMove>) -> bool {
+        match step(self.state.clone()) {
+            Ok(next) => {
+                self.state = next;
+                true
+            }
+            Err(error) => {
+                tracing::error!(connection = %self.shared.name, %error, "A token state move was not made.");
+                false
+            }
+        }
+    }
+
+    /// Makes the state visible; `settled`: an attempt has ended, with all claims challenges up to `ticket`.
+    fn publish(&self, settled: bool, ticket: u64) {
+        match self.state.held() {
+            Some(held) => self.shared.publish(held, self.context.refresh.minimum_validity),
+            None if matches!(self.state, TokenState::Refused { .. }) => self.shared.withdraw(),
+            None => {}
+        }
+        let now = self.context.clock.now();
+        let held = self.state.held();
+        let failure = self.state.failure().or(self.unsaved.as_ref()).cloned();
+        let shown = match self.state.shown() {
+            ConnectionState::Ok if self.unsaved.is_some() => ConnectionState::Degraded,
+            shown => shown,
+        };
+        let blocked = match &self.state {
+            TokenState::Starting { .. } | TokenState::Valid { .. } | TokenState::Refreshing { .. } => None,
+            TokenState::Degraded { retry_at, failure, .. } => {
+                Some(Blocked::Until(*retry_at, failure.clone()))
+            }
+            TokenState::NeedsSignIn { failure, .. } | TokenState::Expired { failure } => {
+                Some(Blocked::For(TokenError::NeedsSignIn(failure.clone())))
+            }
+            TokenState::NeedsAdmin { failure, .. } | TokenState::Refused { failure, .. } => {
+                Some(Blocked::For(TokenError::NeedsAdmin(failure.clone())))
+            }
+        };
+        let status = TokenStatus {
+            state: shown,
+            expires_at: held.map(|held| held.token.expires_at),
+            refreshed_at: held.map(|held| held.obtained_at),
+            next_refresh_at: self.state.due(now),
+            token_generation: self.known.generation,
+            token_fingerprint: held.map(|held| held.token.secret.fingerprint()),
+            refreshable: self.context.can_refresh(&self.known),
+            last_error: failure,
+        };
+        self.shared.view.send_modify(|view| {
+            view.settled += u64::from(settled);
+            view.claims_settled = view.claims_settled.max(ticket);
+            view.blocked = blocked;
+            // A running attempt is no success yet: what went wrong before stays visible until one.
+            let running = matches!(self.state, TokenState::Refreshing { .. });
+            let earlier = if running { view.status.last_error.take() } else { None };
+            view.status = TokenStatus { last_error: status.last_error.or(earlier), ..status };
+        });
+        self.record_metrics();
+    }
+
+    fn record_metrics(&self) {
+        let name = self.shared.name.as_str();
+        self.metrics.token_expiry(name, self.state.held().map(|held| held.token.expires_at.as_seconds()));
+        self.metrics.usable(name, self.shared.current().is_some());
+    }
+}
+
+/// The end of the flight, if one is under way.
+async fn landed(flight: &mut Option<Flight>) -> (Result<Done, tokio::task::JoinError>, u64) {
+    let Some(under_way) = flight else { return std::future::pending().await };
+    let done = (&mut under_way.work).await;
+    let ticket = under_way.ticket;
+    *flight = None;
+    (done, ticket)
+}

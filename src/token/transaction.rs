@@ -1,0 +1,370 @@
+//! The refresh transaction: store lock → re-read → token request → durable commit → only then is the new token known to
+//! anyone. Runs as a task of its own that no caller, reload or stop signal cancels. Never deletes a token.
+//!
+//! No intent record is written before the request: Entra keeps a used refresh token in force (Microsoft identity
+//! platform, "Refresh tokens"), so a lost answer is repaired by sending the same token again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::clock::{Clock, Timestamp};
+use crate::connection::Connection;
+use crate::secret::hex;
+use crate::settings::Refresh;
+
+use super::answer::{Denial, NewTokens, Outcome};
+use super::claims::read_claims;
+use super::endpoint::{self, ClientIdentity};
+use super::model::TokenFailure;
+use super::plan::{Grant, KeptPlan};
+use super::state;
+use super::store::{DeniedMarker, OpenStore, StoreError, StoreLock, Stored, StoredAccess};
+use super::{advice, chance};
+
+/// Everything a transaction needs; shared by all transactions of one connection version.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) connection: Arc<Connection>,
+    pub(super) plan: KeptPlan,
+    pub(super) store: Arc<OpenStore>,
+    pub(super) http: reqwest::Client,
+    pub(super) clock: Clock,
+    pub(super) refresh: Refresh,
+    /// Token requests at once to this token host.
+    pub(super) permits: Arc<Semaphore>,
+}
+
+/// What a refresh is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ask {
+    /// A claims challenge to answer: a sibling's newer token, made without it, would not do.
+    pub(super) claims: Option<String>,
+    /// A person asked: a refresh token that was refused before is sent once more.
+    pub(super) operator: bool,
+}
+
+/// How a transaction ended.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// New tokens; `unsaved` says why they are not durable, if they are not.
+    Refreshed { stored: Arc<Stored>, unsaved: Option<StoreError> },
+    /// The store had newer tokens than we knew.
+    Superseded(Arc<Stored>),
+    /// Refused, and the store has nothing newer.
+    Denied { denial: Denial, stored: Arc<Stored> },
+    /// Failed for a passing reason.
+    TryLater { after: Option<Duration>, failure: TokenFailure },
+    /// The store is not ours to use.
+    Refused(TokenFailure),
+}
+
+impl Settled {
+    /// The word in logs and metrics.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self {
+            Self::Refreshed { .. } => "refreshed",
+            Self::Superseded(_) => "superseded",
+            Self::Denied { .. } | Self::Refused(_) => "denied",
+            Self::TryLater { .. } => "try_later",
+        }
+    }
+}
+
+/// A transaction's result, with what the server's clock said.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) settled: Settled,
+    pub(super) clock_skew: Option<i64>,
+}
+
+/// One refresh of the tokens known so far.
+pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask) -> Finished {
+    let mut clock_skew = None;
+    let settled = match context.transact(&known, &ask, &mut clock_skew).await {
+        Ok(settled) => settled,
+        Err(error) => context.store_trouble(&error),
+    };
+    Finished { settled, clock_skew }
+}
+
+impl Context {
+    async fn transact(
+        &self,
+        known: &Arc<Stored>,
+        ask: &Ask,
+        skew: &mut Option<i64>,
+    ) -> Result<Settled, StoreError> {
+        let lock = match self.store.lock().await {
+            Ok(lock) => Some(lock),
+            // A full or read-only disk keeps every process of this machine from committing, so nobody can be
+            // overtaken; going on from memory keeps the connection alive until the disk is repaired.
+            Err(error @ StoreError::Failed { nobody_can_write: true, .. }) if known.generation > 0 => {
+                tracing::error!(connection = %self.connection.name, %error, "Refreshing without the store's lock.");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let found = self.store.load(lock.is_some()).await?.map(Arc::new);
+        let on_disk = found.as_ref().map_or(0, |found| found.generation);
+        if let Some(newer) = found.as_ref().filter(|found| self.is_newer(found, known))
+            && ask.claims.is_none()
+            && self.is_usable(newer)
+        {
+            return Ok(Settled::Superseded(Arc::clone(newer)));
+        }
+        // Memory is ahead of the disk only while a commit is owed, or when the file was removed or rolled back.
+        let current = match found {
+            Some(found) if self.is_newer(&found, known) || found.generation == known.generation => found,
+            _ => Arc::clone(known),
+        };
+        self.ask_the_server(current, on_disk, lock.as_ref(), ask, skew).await
+    }
+
+    async fn ask_the_server(
+        &self,
+        mut current: Arc<Stored>,
+        on_disk: u64,
+        lock: Option<&StoreLock>,
+        ask: &Ask,
+        skew: &mut Option<i64>,
+    ) -> Result<Settled, StoreError> {
+        let mut refused: Option<Denial> = None;
+        for (index, grant) in self.plan.grants.iter().copied().enumerate() {
+            if !self.is_possible(grant, &current, ask) {
+                continue;
+            }
+            let asked_at = self.clock.now();
+            let outcome = match self.exchange(grant, &current, ask, skew).await {
+                Ok(outcome) => outcome,
+                Err(settled) => return Ok(settled),
+            };
+            match outcome {
+                Outcome::Refreshed(tokens) => {
+                    let next = Arc::new(self.next(&current, on_disk, tokens, asked_at));
+                    return self.commit(lock, on_disk, next).await;
+                }
+                Outcome::TryLater { after, failure } => return Ok(Settled::TryLater { after, failure }),
+                Outcome::Denied(denial) => {
+                    // Under a lock that all honour this finds nothing new; stores or writers without mutual exclusion
+                    // exist, and a sibling's success must never be taken for the end of the sign-in.
+                    let again = self.store.load(lock.is_some()).await?.map(Arc::new);
+                    if let Some(newer) = again.filter(|again| self.is_newer(again, &current)) {
+                        return Ok(Settled::Superseded(newer));
+                    }
+                    let is_last = index + 1 == self.plan.grants.len();
+                    if grant == Grant::RefreshToken && denial.needs_sign_in {
+                        current = Arc::new(self.mark_denied(&current, &denial));
+                    }
+                    if is_last || !denial.needs_sign_in {
+                        return Ok(self.denied(lock, on_disk, current, denial).await);
+                    }
+                    refused = Some(denial);
+                }
+            }
+        }
+        let denial = refused.unwrap_or_else(|| self.nothing_possible(&current));
+        Ok(self.denied(lock, on_disk, current, denial).await)
+    }
+
+    async fn exchange(
+        &self,
+        grant: Grant,
+        current: &Stored,
+        ask: &Ask,
+        skew: &mut Option<i64>,
+    ) -> Result<Outcome, Settled> {
+        let client = self.identity(current).map_err(|failure| {
+            let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
+            Settled::Denied { denial, stored: Arc::new(current.clone()) }
+        })?;
+        let Some(url) = endpoint::token_url(&self.connection.endpoints.authority, &client.tenant) else {
+            let failure = self.failure(
+                "bad_tenant",
+                "AzureTenant cannot stand in an address. Set it to the tenant's domain or id.",
+            );
+            let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
+            return Err(Settled::Denied { denial, stored: Arc::new(current.clone()) });
+        };
+        let refresh_token = current.refresh_token.as_ref().map(|token| token.expose().as_str());
+        let form = endpoint::form(&self.connection, &client, grant, refresh_token, ask.claims.as_deref());
+        let Ok(Ok(_permit)) =
+            tokio::time::timeout(self.refresh.request_timeout, self.permits.acquire()).await
+        else {
+            let failure = self.failure(
+                "endpoint_busy",
+                "Too many token requests to the same server are waiting for an answer. Nothing needs to be done; the agent tries again.",
+            );
+            return Err(Settled::TryLater { after: None, failure });
+        };
+        let exchange =
+            endpoint::exchange(&self.http, url, form, self.refresh.request_timeout, &self.clock).await;
+        *skew = exchange.clock_skew.or(*skew);
+        Ok(exchange.outcome)
+    }
+
+    async fn commit(
+        &self,
+        lock: Option<&StoreLock>,
+        on_disk: u64,
+        next: Arc<Stored>,
+    ) -> Result<Settled, StoreError> {
+        match self.store.commit(lock, on_disk, &next).await {
+            Ok(()) => Ok(Settled::Refreshed { stored: next, unsaved: None }),
+            // Somebody committed without the lock: theirs is what all others use, so it is ours as well.
+            Err(StoreError::Superseded { .. }) => match self.store.load(true).await? {
+                Some(stored) => Ok(Settled::Superseded(Arc::new(stored))),
+                None => Ok(Settled::Refreshed { stored: next, unsaved: None }),
+            },
+            Err(error) => Ok(Settled::Refreshed { stored: next, unsaved: Some(error) }),
+        }
+    }
+
+    /// Records the refusal; if that fails, a restart asks the server once more, which does no harm.
+    async fn denied(
+        &self,
+        lock: Option<&StoreLock>,
+        on_disk: u64,
+        current: Arc<Stored>,
+        denial: Denial,
+    ) -> Settled {
+        if let (Some(lock), Some(_)) = (lock, &current.denied)
+            && current.generation == on_disk
+            && let Err(error) = self.store.write_back(lock, on_disk, &current).await
+        {
+            tracing::warn!(connection = %self.connection.name, %error, "The refusal could not be recorded in the store.");
+        }
+        Settled::Denied { denial, stored: current }
+    }
+
+    fn next(&self, current: &Stored, on_disk: u64, tokens: NewTokens, asked_at: Timestamp) -> Stored {
+        // The life of the token is counted from before the request: believing it older than it is does no harm.
+        let due = state::refresh_due(
+            asked_at,
+            tokens.lifetime,
+            tokens.refresh_in,
+            self.refresh.minimum_validity,
+            chance(),
+        );
+        Stored {
+            generation: current.generation.max(on_disk) + 1,
+            access: Some(StoredAccess {
+                secret: tokens.access_token,
+                obtained_at: asked_at,
+                expires_at: asked_at.plus(tokens.lifetime),
+                refresh_due: due,
+            }),
+            refresh_token: tokens.refresh_token.or_else(|| current.refresh_token.clone()),
+            seed: current.seed.clone(),
+            denied: current.denied.clone(),
+        }
+    }
+
+    fn mark_denied(&self, current: &Stored, denial: &Denial) -> Stored {
+        let refresh_token =
+            current.refresh_token.as_ref().map(|token| token.fingerprint()).unwrap_or_default();
+        let marker = DeniedMarker {
+            refresh_token,
+            configuration: self.configuration(),
+            failure: denial.failure.clone(),
+        };
+        Stored { denied: Some(marker), ..current.clone() }
+    }
+
+    /// The refusal that is on record for the refresh token in `stored`, asked with this very configuration.
+    pub(super) fn recorded_denial<'a>(&self, stored: &'a Stored) -> Option<&'a DeniedMarker> {
+        let refresh_token = stored.refresh_token.as_ref()?.fingerprint();
+        let marker = stored.denied.as_ref()?;
+        (marker.refresh_token == refresh_token && marker.configuration == self.configuration())
+            .then_some(marker)
+    }
+
+    fn configuration(&self) -> String {
+        hex(&self.connection.digest[..12])
+    }
+
+    fn is_possible(&self, grant: Grant, current: &Stored, ask: &Ask) -> bool {
+        match grant {
+            Grant::RefreshToken => {
+                current.refresh_token.is_some() && (ask.operator || self.recorded_denial(current).is_none())
+            }
+            Grant::ClientCredentials => true,
+        }
+    }
+
+    /// Whether any way to a new token is open without a person.
+    pub(super) fn can_refresh(&self, stored: &Stored) -> bool {
+        self.plan.grants.iter().any(|grant| self.is_possible(*grant, stored, &Ask::default()))
+    }
+
+    fn is_newer(&self, found: &Stored, known: &Stored) -> bool {
+        found.generation > known.generation
+            || (found.generation == known.generation
+                && found.refresh_token.is_some()
+                && found.refresh_token != known.refresh_token)
+    }
+
+    fn is_usable(&self, stored: &Stored) -> bool {
+        stored.access.as_ref().is_some_and(|access| {
+            let lifetime = access.expires_at.until(access.obtained_at);
+            access.expires_at.until(self.clock.now()) > state::margin(lifetime, self.refresh.minimum_validity)
+        })
+    }
+
+    /// Client and tenant: as configured, else as the given token says, else as the stored token says.
+    fn identity(&self, current: &Stored) -> Result<ClientIdentity, TokenFailure> {
+        let auth = &self.connection.auth;
+        let seed = self.plan.seed.as_ref().and_then(|seed| seed.access.as_ref()).map(|given| &given.secret);
+        let hints: Vec<_> = [seed, current.access.as_ref().map(|access| &access.secret)]
+            .into_iter()
+            .flatten()
+            .filter_map(|token| read_claims(token.expose()))
+            .collect();
+        let client_id =
+            auth.client_id.clone().or_else(|| hints.iter().find_map(|claims| claims.client_id.clone()));
+        let tenant = auth.tenant.clone().or_else(|| hints.iter().find_map(|claims| claims.tenant.clone()));
+        match (client_id, tenant) {
+            (Some(client_id), Some(tenant)) => Ok(ClientIdentity { client_id, tenant }),
+            (None, _) => Err(self.failure(
+                "no_client_id",
+                "OAuthClientId is not given and cannot be read from the access token. Set OAuthClientId to the app registration's application id.",
+            )),
+            (_, None) => Err(self.failure(
+                "no_tenant",
+                "AzureTenant is not given and cannot be read from the access token. Set AzureTenant to the tenant's domain or id.",
+            )),
+        }
+    }
+
+    fn nothing_possible(&self, current: &Stored) -> Denial {
+        let failure = match self.recorded_denial(current) {
+            Some(marker) => marker.failure.clone(),
+            None => self.failure("no_token", &advice::sign_in_needed(self.plan.sign_in)),
+        };
+        Denial { needs_sign_in: true, failure, suberror: None, claims: None }
+    }
+
+    pub(super) fn store_trouble(&self, error: &StoreError) -> Settled {
+        match error {
+            StoreError::Refused(message) => Settled::Refused(self.failure("store_refused", message)),
+            StoreError::Busy(message) => {
+                Settled::TryLater { after: None, failure: self.failure("store_locked", message) }
+            }
+            StoreError::Superseded { .. } | StoreError::Corrupt(_) | StoreError::Failed { .. } => {
+                Settled::TryLater { after: None, failure: self.failure("store_failed", &error.to_string()) }
+            }
+        }
+    }
+
+    pub(super) fn failure(&self, code: &str, message: &str) -> TokenFailure {
+        TokenFailure {
+            code: code.to_owned(),
+            aadsts: None,
+            correlation_id: None,
+            message: message.to_owned(),
+            at: self.clock.now(),
+            retry_at: None,
+        }
+    }
+}
