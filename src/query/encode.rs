@@ -1,0 +1,202 @@
+//! From cells to the bytes of an answer: JSON rows, newline-delimited JSON, or CSV. Cells are put in as the service wrote
+//! them; nothing is parsed and written anew, so no number changes its digits. Formulas in CSV are not altered either: the
+//! text belongs to its author, and whoever opens it in a spreadsheet imports it as text.
+
+use std::borrow::Cow;
+
+use super::residual::text;
+
+/// The forms of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Objects separated by commas, to stand inside `"rows":[…]`.
+    Json,
+    /// One object a line.
+    Ndjson,
+    /// RFC 4180 with a header line.
+    Csv,
+}
+
+/// Writes rows of known columns.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    encoding: Encoding,
+    names: Vec<String>,
+    /// `{"first":`, `,"second":`, …
+    prefixes: Vec<Vec<u8>>,
+}
+
+impl Encoder {
+    /// An encoder for columns of these names.
+    pub(super) fn new(encoding: Encoding, names: Vec<String>) -> Self {
+        let prefix = |(place, name): (usize, &String)| {
+            let opening = if place == 0 { '{' } else { ',' };
+            format!("{opening}{}:", serde_json::Value::from(name.as_str())).into_bytes()
+        };
+        let prefixes = names.iter().enumerate().map(prefix).collect();
+        Self { encoding, names, prefixes }
+    }
+
+    /// The header line, for CSV.
+    pub(super) fn header(&self, out: &mut Vec<u8>) {
+        if self.encoding == Encoding::Csv {
+            write_csv(out, self.names.iter().map(|name| Cow::Borrowed(name.as_bytes())));
+        }
+    }
+
+    /// One row; `first` tells whether no row was written before it.
+    pub(super) fn row<'row>(
+        &self,
+        cells: impl Iterator<Item = Option<&'row [u8]>>,
+        first: bool,
+        out: &mut Vec<u8>,
+    ) {
+        if self.encoding == Encoding::Csv {
+            write_csv(out, cells.map(csv_field));
+            return;
+        }
+        self.before(first, out);
+        if self.prefixes.is_empty() {
+            out.push(b'{');
+        }
+        for (prefix, cell) in self.prefixes.iter().zip(cells) {
+            out.extend_from_slice(prefix);
+            match cell {
+                Some(cell) => push_compact(cell, out),
+                None => out.extend_from_slice(b"null"),
+            }
+        }
+        out.push(b'}');
+        self.after(out);
+    }
+
+    /// One whole row as JSON.
+    pub(super) fn whole_row(&self, row: &[u8], first: bool, out: &mut Vec<u8>) {
+        self.before(first, out);
+        push_compact(row, out);
+        self.after(out);
+    }
+
+    fn before(&self, first: bool, out: &mut Vec<u8>) {
+        if self.encoding == Encoding::Json && !first {
+            out.push(b',');
+        }
+    }
+
+    fn after(&self, out: &mut Vec<u8>) {
+        if self.encoding == Encoding::Ndjson {
+            out.push(b'\n');
+        }
+    }
+}
+
+/// Appends valid JSON text without line breaks. They can stand only between tokens, never raw inside a string, so text
+/// without any is copied as it is.
+fn push_compact(json: &[u8], out: &mut Vec<u8>) {
+    if memchr::memchr2(b'\n', b'\r', json).is_none() {
+        out.extend_from_slice(json);
+        return;
+    }
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json {
+        match (in_string, *byte) {
+            (false, b' ' | b'\t' | b'\n' | b'\r') => continue,
+            (false, b'"') => in_string = true,
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (true, b'"') => in_string = false,
+            _ => {}
+        }
+        out.push(*byte);
+    }
+}
+
+fn csv_field(cell: Option<&[u8]>) -> Cow<'_, [u8]> {
+    match cell {
+        None | Some(b"null") => Cow::Borrowed(b""),
+        Some(cell) if matches!(cell.first(), Some(b'{' | b'[')) => {
+            let mut compact = Vec::with_capacity(cell.len());
+            push_compact(cell, &mut compact);
+            Cow::Owned(compact)
+        }
+        Some(cell) => match text(cell) {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        },
+    }
+}
+
+fn write_csv<'field>(out: &mut Vec<u8>, fields: impl Iterator<Item = Cow<'field, [u8]>>) {
+    // The writer keeps a buffer; a small one, because it is made for every row and `out` is memory as well.
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .buffer_capacity(512)
+        .flexible(true)
+        .from_writer(out);
+    for field in fields {
+        writer.write_field(&*field).expect("writing to memory does not fail");
+    }
+    writer.write_record(None::<&[u8]>).expect("writing to memory does not fail");
+    writer.flush().expect("writing to memory does not fail");
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encode(encoding: Encoding, rows: &[[Option<&str>; 3]]) -> String {
+        let encoder = Encoder::new(encoding, vec!["id".to_owned(), "a\"b".to_owned(), "tags".to_owned()]);
+        let mut out = Vec::new();
+        encoder.header(&mut out);
+        for (place, row) in rows.iter().enumerate() {
+            encoder.row(row.iter().map(|cell| cell.map(str::as_bytes)), place == 0, &mut out);
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_form_keeps_the_cells() {
+        let rows = [
+            [Some("\"1\""), None, Some("[\n  \"x y\",\r\n  \"q\\\"\\n\"\n]")],
+            [Some("2.50"), Some("null"), Some("[]")],
+        ];
+        let json = r#"{"id":"1","a\"b":null,"tags":["x y","q\"\n"]},{"id":2.50,"a\"b":null,"tags":[]}"#;
+        assert_eq!(encode(Encoding::Json, &rows), json);
+        let lines = "{\"id\":\"1\",\"a\\\"b\":null,\"tags\":[\"x y\",\"q\\\"\\n\"]}\n{\"id\":2.50,\"a\\\"b\":null,\"tags\":[]}\n";
+        assert_eq!(encode(Encoding::Ndjson, &rows), lines);
+        let csv = "id,\"a\"\"b\",tags\r\n1,,\"[\"\"x y\"\",\"\"q\\\"\"\\n\"\"]\"\r\n2.50,,[]\r\n";
+        assert_eq!(encode(Encoding::Csv, &rows), csv);
+    }
+
+    #[test]
+    fn csv_text_is_unescaped_and_not_altered() {
+        let row = [Some(r#""=1+1, \"x\"\r\nü""#), Some("true"), Some("\"\"")];
+        assert_eq!(encode(Encoding::Csv, &[row]), "id,\"a\"\"b\",tags\r\n\"=1+1, \"\"x\"\"\r\nü\",true,\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn compacting_keeps_the_value(text in ".{0,12}", number in any::<i64>()) {
+            let value = serde_json::json!({"a": [text, {"b": number}], "c\n": null});
+            let mut out = Vec::new();
+            push_compact(serde_json::to_string_pretty(&value).unwrap().as_bytes(), &mut out);
+            prop_assert!(!out.contains(&b'\n'));
+            prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&out).unwrap(), value);
+        }
+
+        #[test]
+        fn csv_can_be_read_back(texts in prop::collection::vec(".{0,12}", 3)) {
+            let cells: Vec<String> = texts.iter().map(|text| serde_json::to_string(text).unwrap()).collect();
+            let encoder = Encoder::new(Encoding::Csv, vec![String::new(); 3]);
+            let mut out = Vec::new();
+            encoder.header(&mut out);
+            encoder.row(cells.iter().map(|cell| Some(cell.as_bytes())), true, &mut out);
+            let mut reader = csv::ReaderBuilder::new().from_reader(out.as_slice());
+            let record = reader.records().next().unwrap().unwrap();
+            prop_assert_eq!(record.iter().collect::<Vec<_>>(), texts);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Plans for the catalog's objects: conditions on id and places choose the path, what the service can compare becomes
+//! `$filter`, the rest stays with the agent. Pure.
+
+use super::condition::{Checked, Comparison, Test, check};
+use super::error::QueryError;
+use super::literal::Literal;
+use super::odata::push;
+use super::plan::{Cell, Filter, Plan, Scan, Slots, advanced, refuse_repeated, select_property, top};
+use super::request::{Condition, Operator, QueryRequest};
+use super::residual::Residual;
+use crate::catalog::{Column, ColumnSource, Home, Object, Owner, PathPart};
+use crate::connection::Connection;
+
+/// The most records of an `id in (…)` that are read one by one.
+const MOST_RECORDS: usize = 200;
+
+/// Where rows are read from, decided by conditions.
+#[derive(Default)]
+struct Place {
+    user: Option<String>,
+    part: Option<(&'static PathPart, String)>,
+    ids: Option<Vec<String>>,
+}
+
+pub(super) fn plan_named(
+    object: &'static Object,
+    request: &QueryRequest,
+    connection: &Connection,
+    user_id: Option<&str>,
+) -> Result<Plan, QueryError> {
+    let columns = columns(object, &request.fields)?;
+    let (place, conditions) = split(object, &request.conditions)?;
+    let owner = owner(object, &place, connection, user_id)?;
+    let order = order(object, request)?;
+    let part = place.part.as_ref().map(|(part, value)| (*part, value.as_str()));
+    let collection = object.collection_path(&owner, part);
+    let by_id = place.ids.is_some();
+
+    let mut scan = Scan { mailbox: mailbox(object, &owner, part), ..Scan::default() };
+    let mut residual = Vec::new();
+    let mut filters_need_advanced = false;
+    for condition in &conditions {
+        // A record that is asked for by its id comes alone: `$filter` is for collections.
+        let pushed = if by_id { None } else { Some(push(condition, object.home())) };
+        if let Some(text) = pushed.as_ref().and_then(|pushed| pushed.filter.clone()) {
+            scan.filters.push(Filter { column: condition.column.name.clone(), text });
+            filters_need_advanced |= pushed.as_ref().is_some_and(|pushed| pushed.advanced);
+        }
+        if pushed.is_none_or(|pushed| pushed.residual) {
+            residual.push(condition);
+        }
+    }
+    if object.order_leads_filter() && !order.is_empty() && !scan.filters.is_empty() {
+        scan.filters = match lead_with_order(&order, std::mem::take(&mut scan.filters)) {
+            Some(filters) => filters,
+            None => {
+                residual = conditions.iter().collect();
+                Vec::new()
+            }
+        };
+    }
+    scan.order = order.iter().map(|(column, descending)| order_text(column, *descending)).collect();
+    scan.advanced = advanced(object.home(), filters_need_advanced, &scan.order);
+    scan.select = select(object, &request.fields, &columns, &residual);
+
+    let offset = request.offset.unwrap_or(0);
+    let service_skips = object.home() == Home::Mailbox && residual.is_empty() && !by_id;
+    let agent_offset = if service_skips { 0 } else { offset };
+    if service_skips {
+        scan.skip = offset;
+    }
+    let requests = match place.ids {
+        None => {
+            let largest = Some(object.largest_page());
+            scan.top = top(largest, connection, request, agent_offset, !residual.is_empty());
+            scan.path = collection;
+            vec![scan.into_request()]
+        }
+        Some(ids) => records(object, &scan, &owner, part, &ids, &order)?,
+    };
+    let mut requests = requests.into_iter();
+    let first =
+        requests.next().ok_or_else(|| QueryError::request("bad_request", "The query asks for nothing."))?;
+    let mut slots = Slots::default();
+    let cells = columns.iter().map(|column| cell(column, &mut slots, &owner, &place.user, part)).collect();
+    Ok(Plan {
+        first,
+        rest: requests.collect(),
+        cells,
+        whole_rows: false,
+        residual: residual
+            .iter()
+            .map(|condition| Residual::new(slots.of(&condition.column.path), condition))
+            .collect(),
+        residual_fields: residual.iter().map(|condition| condition.column.name.clone()).collect(),
+        slots: slots.0,
+        columns,
+        limit: request.limit,
+        max_rows: connection.max_rows.filter(|_| request.limit.is_none()),
+        offset: agent_offset,
+        absent_codes: if by_id { object.absent_codes() } else { &[] },
+    })
+}
+
+fn columns(object: &Object, fields: &[String]) -> Result<Vec<Column>, QueryError> {
+    if fields.is_empty() {
+        return Ok(object.default_columns().into_iter().cloned().collect());
+    }
+    let find = |field: &String| {
+        object.column(field.trim()).cloned().map_err(|error| QueryError::unknown_field(field, error))
+    };
+    let columns = fields.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    refuse_repeated(&columns)?;
+    Ok(columns)
+}
+
+/// Takes the conditions that choose the path out of the others.
+fn split(object: &'static Object, conditions: &[Condition]) -> Result<(Place, Vec<Checked>), QueryError> {
+    let mut place = Place::default();
+    let mut others = Vec::new();
+    for condition in conditions {
+        let field = condition.field.trim();
+        let equal = condition.operator == Operator::Equal;
+        let column = object.column(field);
+        if let Some(part) = object.part(field)
+            && (equal || column.is_err())
+        {
+            let value = place_value(field, condition)?;
+            if let Some((earlier, _)) = &place.part {
+                let message = format!(
+                    "'{}' and '{}' both choose where {} are read from. Give one of them.",
+                    earlier.column,
+                    part.column,
+                    object.name()
+                );
+                return Err(QueryError::field("bad_request", field, message));
+            }
+            place.part = Some((part, value));
+            continue;
+        }
+        let column = column.map_err(|error| QueryError::unknown_field(field, error))?;
+        match column.source {
+            ColumnSource::Place if column.name == "UserId" => {
+                place.user = Some(place_value(field, condition)?);
+            }
+            ColumnSource::Place => {
+                let message = format!(
+                    "Microsoft Graph has no {} of a group, so '{field}' cannot be a condition here. Remove it.",
+                    object.name().to_lowercase()
+                );
+                return Err(QueryError::field("bad_request", field, message));
+            }
+            _ => {
+                let checked = check(column, condition)?;
+                match ids(object, &checked).filter(|_| place.ids.is_none()) {
+                    Some(ids) => place.ids = Some(ids),
+                    None => others.push(checked),
+                }
+            }
+        }
+    }
+    Ok((place, others))
+}
+
+fn place_value(field: &str, condition: &Condition) -> Result<String, QueryError> {
+    if condition.operator != Operator::Equal {
+        let message =
+            format!("'{field}' chooses where rows are read from and can be compared with '=' only.");
+        return Err(QueryError::field("bad_operator", field, message));
+    }
+    let value = condition.value.as_str().map(str::trim).filter(|value| !value.is_empty());
+    value.map(str::to_owned).ok_or_else(|| {
+        let message = format!("'{field}' needs an id as text. Write for example {{\"field\":\"{field}\",\"operator\":\"=\",\"value\":\"…\"}}.");
+        QueryError::field("bad_value", field, message)
+    })
+}
+
+/// The records a condition on `id` names. Directory objects filter by `id in (…)` themselves; Outlook does not filter by
+/// id at all, so each record is read by its own path.
+fn ids(object: &Object, condition: &Checked) -> Option<Vec<String>> {
+    if condition.column.name != "id" {
+        return None;
+    }
+    let text = |literal: &Literal| match literal {
+        Literal::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    match &condition.test {
+        Test::Compare(Comparison::Equal, literal) => Some(vec![text(literal)?]),
+        Test::OneOf(values) if object.home() == Home::Mailbox => values.iter().map(text).collect(),
+        _ => None,
+    }
+}
+
+/// Whose mailbox it is: the condition's, the connection's, else the signed-in user's.
+fn owner(
+    object: &Object,
+    place: &Place,
+    connection: &Connection,
+    user_id: Option<&str>,
+) -> Result<Owner, QueryError> {
+    let at_root = place.part.as_ref().is_some_and(|(part, _)| !part.below_owner);
+    match (&place.user, user_id) {
+        (Some(user), _) => Ok(Owner::User(user.clone())),
+        (None, Some(user)) => Ok(Owner::User(user.to_owned())),
+        (None, None) if connection.is_delegated() || at_root || object.home() == Home::Directory => {
+            Ok(Owner::Me)
+        }
+        (None, None) => Err(QueryError::field(
+            "user_id_required",
+            "UserId",
+            format!(
+                "The connection '{}' acts as an application, which has no mailbox of its own, so {} need a user. Add the \
+                 condition {{\"field\":\"UserId\",\"operator\":\"=\",\"value\":\"adele@contoso.com\"}}, or set UserId on \
+                 the connection.",
+                connection.name,
+                object.name()
+            ),
+        )),
+    }
+}
+
+fn mailbox(object: &Object, owner: &Owner, part: Option<(&PathPart, &str)>) -> Option<String> {
+    match (object.home(), part) {
+        (Home::Directory, _) => None,
+        (Home::Mailbox, Some((part, value))) if !part.below_owner => {
+            Some(format!("{}/{}", part.segment, value.to_lowercase()))
+        }
+        (Home::Mailbox, _) => Some(owner.mailbox()),
+    }
+}
+
+fn order(object: &Object, request: &QueryRequest) -> Result<Vec<(Column, bool)>, QueryError> {
+    let sorted = |order: &super::request::Order| {
+        let column = object
+            .column(order.field.trim())
+            .map_err(|error| QueryError::unknown_field(&order.field, error))?;
+        if column.sortable {
+            return Ok((column.clone(), order.descending));
+        }
+        let sortable: Vec<&str> = object
+            .columns()
+            .iter()
+            .filter(|column| column.sortable)
+            .map(|column| column.name.as_str())
+            .collect();
+        let message = format!(
+            "Microsoft Graph does not sort {} by '{}'. Sort by one of {}, or leave orderBy out.",
+            object.name(),
+            column.name,
+            sortable.join(", ")
+        );
+        Err(QueryError::field("bad_order", &column.name, message))
+    };
+    request.order_by.iter().map(sorted).collect()
+}
+
+fn order_text(column: &Column, descending: bool) -> String {
+    let path = column.odata_path();
+    if descending { format!("{path} desc") } else { path }
+}
+
+/// Columns that every row has, so that "not before 1900" leaves no row out.
+const ALWAYS_PRESENT: [&str; 3] = ["receivedDateTime", "createdDateTime", "lastModifiedDateTime"];
+
+/// Puts filters on the order's columns first, in the order's order, with a harmless one where there is none: otherwise
+/// the service answers `InefficientFilter` (Graph, "List messages", "Using filter and orderby in the same query").
+/// `None` when a column of the order cannot be given a harmless filter; the agent then evaluates all conditions.
+fn lead_with_order(order: &[(Column, bool)], mut filters: Vec<Filter>) -> Option<Vec<Filter>> {
+    let mut leading = Vec::new();
+    for (column, _) in order {
+        let (own, others): (Vec<_>, Vec<_>) =
+            filters.into_iter().partition(|filter| filter.column == column.name);
+        filters = others;
+        if own.is_empty() {
+            if !ALWAYS_PRESENT.contains(&column.name.as_str()) {
+                return None;
+            }
+            let text = format!("{} ge 1900-01-01T00:00:00Z", column.odata_path());
+            leading.push(Filter { column: column.name.clone(), text });
+        }
+        leading.extend(own);
+    }
+    leading.extend(filters);
+    Some(leading)
+}
+
+fn select(object: &Object, fields: &[String], columns: &[Column], residual: &[&Checked]) -> Vec<String> {
+    let needs_naming = residual.iter().any(|condition| condition.column.select_only);
+    if fields.is_empty() && object.default_needs_no_select() && !needs_naming {
+        return Vec::new();
+    }
+    let mut select = Vec::new();
+    for column in columns.iter().chain(residual.iter().map(|condition| &condition.column)) {
+        select_property(&mut select, column);
+    }
+    if select.is_empty() {
+        select.push("id".to_owned());
+    }
+    select
+}
+
+fn records(
+    object: &Object,
+    scan: &Scan,
+    owner: &Owner,
+    part: Option<(&PathPart, &str)>,
+    ids: &[String],
+    order: &[(Column, bool)],
+) -> Result<Vec<crate::graph::GraphRequest>, QueryError> {
+    if ids.len() > MOST_RECORDS {
+        let message =
+            format!("'id in' has {} values; {MOST_RECORDS} are the most for {}.", ids.len(), object.name());
+        return Err(QueryError::field("bad_value", "id", message));
+    }
+    if let (Some((column, _)), true) = (order.first(), ids.len() > 1) {
+        let message = format!(
+            "Records read by 'id in' come in the order of the ids and cannot be sorted by '{}'. Leave orderBy out.",
+            column.name
+        );
+        return Err(QueryError::field("bad_order", &column.name, message));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    let request = |id: &String| {
+        let path = object.record_path(owner, part, id);
+        Scan { path, mailbox: scan.mailbox.clone(), select: scan.select.clone(), ..Scan::default() }
+            .into_request()
+    };
+    Ok(ids.iter().filter(|id| seen.insert(id.as_str())).map(request).collect())
+}
+
+fn cell(
+    column: &Column,
+    slots: &mut Slots,
+    owner: &Owner,
+    user: &Option<String>,
+    part: Option<(&PathPart, &str)>,
+) -> Cell {
+    if column.source != ColumnSource::Place {
+        return Cell::Slot(slots.of(&column.path));
+    }
+    let value = match (column.name.as_str(), owner, part) {
+        ("UserId", Owner::User(id), _) => Some(user.as_deref().unwrap_or(id)),
+        ("UserId", Owner::Me, _) => None,
+        (name, _, Some((part, value))) if part.column == name => Some(value),
+        _ => None,
+    };
+    Cell::Constant(serde_json::Value::from(value).to_string().into_bytes())
+}

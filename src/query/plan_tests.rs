@@ -1,0 +1,353 @@
+//! The plan table: request → path, headers and what is left for the agent, or the error.
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::plan::{Plan, plan};
+use super::request::QueryRequest;
+use crate::connection::{
+    Auth, AuthScheme, ClientCredential, Connection, ConnectionName, Endpoints, Generation, InitiateOAuth,
+    SeedTokens, StoreLocation,
+};
+
+/// A delegated connection, changed by `change`.
+pub(super) fn connection(change: impl FnOnce(&mut Connection)) -> Connection {
+    let mut connection = Connection {
+        name: ConnectionName::new("Sales").unwrap(),
+        generation: Generation::next(),
+        file: "agent.d/sales.yaml".into(),
+        auth: Auth {
+            scheme: AuthScheme::AzureAd,
+            initiate: InitiateOAuth::Refresh,
+            tenant: None,
+            client_id: None,
+            credential: ClientCredential::None,
+            seed: SeedTokens::default(),
+            scope: None,
+        },
+        endpoints: Endpoints {
+            authority: "https://login.test/".parse().unwrap(),
+            graph: "https://graph.test/v1.0/".parse().unwrap(),
+        },
+        store: StoreLocation::StateDirectory,
+        proxy: None,
+        timeout: Duration::from_secs(60),
+        user_id: None,
+        max_rows: None,
+        page_size: None,
+        read_only: false,
+        mailbox_concurrency: 4,
+        activities: BTreeMap::new(),
+        variables: Arc::new(BTreeMap::new()),
+        fixed_variables: BTreeMap::new(),
+        digest: [0; 32],
+    };
+    change(&mut connection);
+    connection
+}
+
+fn application(connection: &mut Connection) {
+    connection.auth.scheme = AuthScheme::AzureServicePrincipal;
+}
+
+fn request(value: Value) -> QueryRequest {
+    serde_json::from_value(value).unwrap()
+}
+
+fn planned(value: Value) -> Plan {
+    plan(&request(value), &connection(|_| {}), None).unwrap()
+}
+
+/// `C FIELD OPERATOR VALUE` as a request on `object` with the field `id`.
+fn on(object: &str, conditions: Value) -> Value {
+    let conditions: Vec<Value> = conditions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|condition| json!({"field": condition[0], "operator": condition[1], "value": condition[2]}))
+        .collect();
+    json!({"object": object, "fields": ["id"], "conditions": conditions})
+}
+
+/// The path decoded for reading, ` +eventual` when the advanced header is there, ` |fields` left for the agent.
+fn shown(plan: &Plan) -> String {
+    let mut text = percent_decode_str(&plan.first.path).decode_utf8().unwrap().into_owned();
+    if plan.first.headers.iter().any(|header| *header == ("ConsistencyLevel", "eventual".to_owned())) {
+        text.push_str(" +eventual");
+    }
+    if !plan.residual_fields.is_empty() {
+        text.push_str(&format!(" |{}", plan.residual_fields.join(",")));
+    }
+    text
+}
+
+#[test]
+fn conditions_become_filters_or_stay_with_the_agent() {
+    const M: &str = "me/messages?$select=id&$filter=";
+    const U: &str = "users?$select=id&$filter=";
+    let cases: Vec<(&str, Value, String)> = vec![
+        ("Messages", json!([["isRead", "=", false]]), format!("{M}isRead eq false&$top=1000")),
+        ("messages", json!([["ISREAD", "!=", "true"]]), format!("{M}isRead ne true&$top=1000")),
+        ("Messages", json!([["subject", "=", "O'Neil & Co"]]), format!("{M}subject eq 'O''Neil & Co'&$top=1000")),
+        ("Messages", json!([["subject", "like", "Re%"]]), format!("{M}startswith(subject,'Re')&$top=1000")),
+        ("Messages", json!([["subject", "like", "%a%"]]), format!("{M}contains(subject,'a')&$top=1000")),
+        ("Messages", json!([["subject", "contains", "a"]]), format!("{M}contains(subject,'a')&$top=1000")),
+        ("Messages", json!([["subject", "starts-with", "a"]]), format!("{M}startswith(subject,'a')&$top=1000")),
+        ("Messages", json!([["subject", "like", "abc"]]), format!("{M}subject eq 'abc'&$top=1000")),
+        ("Messages", json!([["subject", "like", "%a"]]), "me/messages?$select=id,subject&$top=1000 |subject".into()),
+        (
+            "Messages",
+            json!([["subject", "like", "R_ 7%x"]]),
+            "me/messages?$select=id,subject&$filter=startswith(subject,'R')&$top=1000 |subject".into(),
+        ),
+        (
+            "Messages",
+            json!([["receivedDateTime", ">=", "2026-01-01"], ["receivedDateTime", "<", "2026-02-01T00:00:00+01:00"]]),
+            format!("{M}receivedDateTime ge 2026-01-01T00:00:00Z and receivedDateTime lt 2026-01-31T23:00:00Z&$top=1000"),
+        ),
+        ("Messages", json!([["importance", "in", ["low", "high"]]]), format!("{M}(importance eq 'low' or importance eq 'high')&$top=1000")),
+        ("Messages", json!([["importance", "in", ["low"]]]), format!("{M}importance eq 'low'&$top=1000")),
+        (
+            "Messages",
+            json!([["from_emailAddress_address", "=", "a@b.c"]]),
+            format!("{M}from/emailAddress/address eq 'a@b.c'&$top=1000"),
+        ),
+        (
+            "Messages",
+            json!([["from_emailAddress_address", "like", "%@b.c"]]),
+            "me/messages?$select=id,from&$top=1000 |from_emailAddress_address".into(),
+        ),
+        ("Messages", json!([["categories", "contains", "red"]]), "me/messages?$select=id,categories&$top=1000 |categories".into()),
+        ("Messages", json!([["subject", "is null", null]]), "me/messages?$select=id,subject&$top=1000 |subject".into()),
+        ("Messages", json!([["subject", "=", null]]), "me/messages?$select=id,subject&$top=1000 |subject".into()),
+        ("Messages", json!([["Etag", "=", "W/1"]]), "me/messages?$select=id&$top=1000 |Etag".into()),
+        (
+            "Messages",
+            json!([["isRead", "=", true], ["bodyPreview", "contains", "x"]]),
+            "me/messages?$select=id,bodyPreview&$filter=isRead eq true&$top=1000 |bodyPreview".into(),
+        ),
+        ("Messages", json!([["flag_flagStatus", "=", "flagged"]]), format!("{M}flag/flagStatus eq 'flagged'&$top=1000")),
+        ("Messages", json!([["conversationId", "=", "AAQ="]]), format!("{M}conversationId eq 'AAQ='&$top=1000")),
+        ("Messages", json!([["UserId", "=", "a#x@b.c"]]), "users/a#x@b.c/messages?$select=id&$top=1000".into()),
+        ("Messages", json!([["ParentFolderId", "=", "Drafts"]]), "me/mailFolders/Drafts/messages?$select=id&$top=1000".into()),
+        (
+            "Messages",
+            json!([["UserId", "=", "u"], ["parentfolderid", "=", "AA="], ["isRead", "=", true]]),
+            "users/u/mailFolders/AA=/messages?$select=id&$filter=isRead eq true&$top=1000".into(),
+        ),
+        (
+            "Messages",
+            json!([["parentFolderId", "in", ["a", "b"]]]),
+            format!("{M}(parentFolderId eq 'a' or parentFolderId eq 'b')&$top=1000"),
+        ),
+        ("Messages", json!([["Id", "=", "a/b="]]), "me/messages/a/b=?$select=id".into()),
+        ("Messages", json!([["id", "=", "a"], ["isRead", "=", true]]), "me/messages/a?$select=id,isRead |isRead".into()),
+        ("Messages", json!([["id", "in", ["a", "b", "a"]]]), "me/messages/a?$select=id".into()),
+        ("Messages", json!([["id", "!=", "a"]]), "me/messages?$select=id&$top=1000 |id".into()),
+        ("Events", json!([["subject", "like", "%test%"]]), "me/events?$select=id&$filter=contains(subject,'test')&$top=1000".into()),
+        (
+            "Events",
+            json!([["Start_DateTime", ">=", "2026-01-01T00:00"]]),
+            "me/events?$select=id&$filter=start/dateTime ge '2026-01-01T00:00'&$top=1000".into(),
+        ),
+        ("Events", json!([["CalendarId", "=", "c"]]), "me/calendars/c/events?$select=id&$top=1000".into()),
+        ("Events", json!([["GroupId", "=", "g"]]), "groups/g/events?$select=id&$top=1000".into()),
+        ("Events", json!([["location_displayName", "=", "x"]]), "me/events?$select=id,location&$top=1000 |location_displayName".into()),
+        ("Contacts", json!([["GivenName", "LIKE", "John%"]]), "me/contacts?$select=id&$filter=startswith(givenName,'John')&$top=1000".into()),
+        ("Contacts", json!([["ParentFolderId", "=", "f"]]), "me/contactFolders/f/contacts?$select=id&$top=1000".into()),
+        ("Calendars", json!([["name", "like", "Calendar%"]]), "me/calendars?$select=id&$filter=startswith(name,'Calendar')&$top=1000".into()),
+        ("Users", json!([["displayName", "=", "a"]]), format!("{U}displayName eq 'a'&$top=999")),
+        ("Users", json!([["displayName", "like", "John%"]]), format!("{U}startswith(displayName,'John')&$top=999")),
+        ("Users", json!([["displayName", "contains", "a"]]), "users?$select=id,displayName&$top=999 |displayName".into()),
+        ("Users", json!([["mail", "like", "%@b.c"]]), format!("{U}endswith(mail,'@b.c')&$top=999&$count=true +eventual")),
+        ("Users", json!([["displayName", "!=", "a"]]), format!("{U}displayName ne 'a'&$top=999&$count=true +eventual")),
+        ("Users", json!([["mail", "is null", null]]), format!("{U}mail eq null&$top=999&$count=true +eventual")),
+        ("Users", json!([["mail", "is not null", null]]), format!("{U}mail ne null&$top=999&$count=true +eventual")),
+        ("Users", json!([["id", "in", ["a", "b"]]]), format!("{U}id in ('a','b')&$top=999")),
+        ("Users", json!([["id", "=", "a@b.c"]]), "users/a@b.c?$select=id".into()),
+        ("Users", json!([["accountEnabled", "=", true]]), format!("{U}accountEnabled eq true&$top=999")),
+        (
+            "Users",
+            json!([["createdDateTime", ">", "2026-01-01"]]),
+            "users?$select=id,createdDateTime&$filter=createdDateTime ge 2026-01-01T00:00:00Z&$top=999 |createdDateTime".into(),
+        ),
+        ("Users", json!([["employeeOrgData_division", "=", "x"]]), format!("{U}employeeOrgData/division eq 'x'&$top=999")),
+        ("Users", json!([["businessPhones", "contains", "1"]]), "users?$select=id,businessPhones&$top=999 |businessPhones".into()),
+        ("Users", json!([["aboutMe", "=", "x"]]), "users?$select=id,aboutMe&$top=999 |aboutMe".into()),
+        ("Users", json!([["passwordPolicies", "is null", null]]), format!("{U}passwordPolicies eq null&$top=999&$count=true +eventual")),
+        ("/me/mailFolders", json!([["displayName", "=", "x"]]), "me/mailFolders?$select=id&$filter=displayName eq 'x'&$top=1000".into()),
+        ("/me/todo/lists", json!([["a_b", ">", 5]]), "me/todo/lists?$select=id&$filter=a/b gt 5 +eventual".replace(" +eventual", "")),
+        ("/groups", json!([["displayName", "contains", "x"]]), "groups?$select=id,displayName&$top=999 |displayName".into()),
+        ("/groups", json!([["mail", "is null", null]]), "groups?$select=id&$filter=mail eq null&$top=999&$count=true +eventual".into()),
+        ("/sites/s/lists", json!([["createdDateTime", ">", "2026-01-01T00:00:00Z"]]), "sites/s/lists?$select=id&$filter=createdDateTime gt 2026-01-01T00:00:00Z".into()),
+        ("/users/u/messages", json!([["extension_ab_c", "=", "x"]]), "users/u/messages?$select=id&$filter=extension_ab_c eq 'x'&$top=1000".into()),
+    ];
+    assert!(cases.len() >= 55);
+    for (object, conditions, expected) in cases {
+        let plan = planned(on(object, conditions.clone()));
+        assert_eq!(shown(&plan), expected, "{object} {conditions}");
+    }
+}
+
+#[test]
+fn fields_order_limit_and_offset() {
+    for (value, expected) in [
+        (json!({"object": "Messages"}), "me/messages?$top=1000"),
+        (
+            json!({"object": "Users", "limit": 5}),
+            "users?$select=id,businessPhones,displayName,givenName,jobTitle,mail,mobilePhone,officeLocation,preferredLanguage,surname,userPrincipalName&$top=5",
+        ),
+        (json!({"object": "Messages", "fields": ["Etag", "UserId"]}), "me/messages?$select=id&$top=1000"),
+        (
+            json!({"object": "Messages", "fields": ["body_content", "body_contentType", "subject"], "limit": 7, "offset": 3}),
+            "me/messages?$select=body,subject&$top=7&$skip=3",
+        ),
+        (json!({"object": "Users", "fields": ["id"], "limit": 7, "offset": 3}), "users?$select=id&$top=10"),
+        (json!({"object": "Messages", "fields": ["id"], "limit": 5000}), "me/messages?$select=id&$top=1000"),
+        (
+            json!({"object": "Messages", "fields": ["id"], "orderBy": [{"field": "receivedDateTime", "descending": true}]}),
+            "me/messages?$select=id&$orderby=receivedDateTime desc&$top=1000",
+        ),
+        (
+            json!({"object": "Users", "fields": ["id"], "orderBy": [{"field": "displayName"}]}),
+            "users?$select=id&$orderby=displayName&$top=999&$count=true +eventual",
+        ),
+        // The order's column leads the filter: the harmless one, or the caller's own.
+        (
+            json!({"object": "Messages", "fields": ["id"], "orderBy": [{"field": "receivedDateTime"}],
+                "conditions": [{"field": "isRead", "operator": "=", "value": false}]}),
+            "me/messages?$select=id&$filter=receivedDateTime ge 1900-01-01T00:00:00Z and isRead eq false&$orderby=receivedDateTime&$top=1000",
+        ),
+        (
+            json!({"object": "Messages", "fields": ["id"], "orderBy": [{"field": "receivedDateTime"}],
+                "conditions": [{"field": "isRead", "operator": "=", "value": false},
+                    {"field": "receivedDateTime", "operator": ">", "value": "2026-01-01"}]}),
+            "me/messages?$select=id&$filter=receivedDateTime gt 2026-01-01T00:00:00Z and isRead eq false&$orderby=receivedDateTime&$top=1000",
+        ),
+        // No filter on the subject is harmless, so the agent evaluates the condition and the service sorts.
+        (
+            json!({"object": "Messages", "fields": ["id"], "orderBy": [{"field": "subject"}],
+                "conditions": [{"field": "isRead", "operator": "=", "value": false}]}),
+            "me/messages?$select=id,isRead&$orderby=subject&$top=1000 |isRead",
+        ),
+        (json!({"object": "/me/mailFolders"}), "me/mailFolders?$top=1000"),
+        (json!({"object": "/me"}), "me"),
+        (json!({"object": "/me", "fields": ["displayName", "a/b"]}), "me?$select=displayName,a"),
+        (json!({"object": "/me/drive/root/children", "limit": 5, "offset": 2}), "me/drive/root/children"),
+    ] {
+        assert_eq!(shown(&planned(value.clone())), expected, "{value}");
+    }
+    let plan = planned(json!({"object": "Users", "limit": 7, "offset": 3}));
+    assert_eq!((plan.limit, plan.offset), (Some(7), 3));
+    let plan = planned(json!({"object": "Messages", "fields": ["id"], "offset": 3, "limit": 2,
+        "conditions": [{"field": "bodyPreview", "operator": "=", "value": "x"}]}));
+    assert_eq!(
+        (shown(&plan).as_str(), plan.offset),
+        ("me/messages?$select=id,bodyPreview&$top=1000 |bodyPreview", 3)
+    );
+}
+
+#[test]
+fn everything_is_encoded_once_and_stays_in_its_place() {
+    let plan = planned(on("Messages", json!([["subject", "=", "a'&$top=1#+%"], ["UserId", "=", "a/b?c"]])));
+    assert_eq!(
+        plan.first.path,
+        "users/a%2Fb%3Fc/messages?$select=id&$filter=subject%20eq%20%27a%27%27%26%24top%3D1%23%2B%25%27&$top=1000"
+    );
+    let url: url::Url = url::Url::parse("https://graph.test/v1.0/").unwrap().join(&plan.first.path).unwrap();
+    assert_eq!(
+        url.as_str(),
+        format!("https://graph.test/v1.0/{}", plan.first.path),
+        "no URL parser changes it"
+    );
+}
+
+#[test]
+fn the_connection_decides_mailbox_page_and_cap() {
+    let messages = request(json!({"object": "Messages", "fields": ["id"]}));
+    let plan_on = |change: fn(&mut Connection), user| {
+        plan(&messages, &connection(change), user).map(|plan| shown(&plan))
+    };
+    assert_eq!(plan_on(|_| {}, Some("u")).unwrap(), "users/u/messages?$select=id&$top=1000");
+    assert_eq!(plan_on(application, Some("u")).unwrap(), "users/u/messages?$select=id&$top=1000");
+    assert_eq!(
+        plan_on(|connection| connection.page_size = Some(50), None).unwrap(),
+        "me/messages?$select=id&$top=50"
+    );
+    assert_eq!(
+        plan_on(|connection| connection.max_rows = Some(20), None).unwrap(),
+        "me/messages?$select=id&$top=21"
+    );
+    let message = plan_on(application, None).unwrap_err().to_string();
+    assert!(
+        message.contains("acts as an application") && message.contains("\"value\":\"adele@contoso.com\""),
+        "{message}"
+    );
+    let users = request(json!({"object": "Users"}));
+    assert!(plan(&users, &connection(application), None).is_ok(), "the directory needs no mailbox");
+    let me = request(json!({"object": "/me/messages"}));
+    assert!(
+        plan(&me, &connection(application), None)
+            .unwrap_err()
+            .to_string()
+            .contains("/users/adele@contoso.com")
+    );
+    let mailboxes: Vec<Option<String>> = ["Messages", "Users", "/users/U@x/messages", "/users"]
+        .map(|object| {
+            plan(&request(json!({"object": object})), &connection(|_| {}), None).unwrap().first.mailbox
+        })
+        .to_vec();
+    assert_eq!(mailboxes, [Some("me".to_owned()), None, Some("u@x".to_owned()), None]);
+}
+
+#[test]
+fn several_records_are_read_one_by_one() {
+    let plan = planned(on("Messages", json!([["id", "in", ["a", "b", "a"]]])));
+    assert_eq!(
+        plan.rest.iter().map(|request| request.path.as_str()).collect::<Vec<_>>(),
+        ["me/messages/b?$select=id"]
+    );
+    assert_eq!(plan.absent_codes, ["ErrorItemNotFound"]);
+}
+
+#[test]
+fn refusals_name_the_field_and_the_remedy() {
+    let many: Vec<String> = (0..300).map(|id| id.to_string()).collect();
+    for (value, expected) in [
+        (json!({"object": "Mesages"}), "Did you mean 'Messages'?"),
+        (json!({"object": "/me/../x"}), "without steps"),
+        (json!({"object": "Messages", "fields": ["subjct"]}), "Did you mean 'subject'?"),
+        (json!({"object": "Messages", "fields": ["id", "ID"]}), "'id' is named twice"),
+        (json!({"object": "/me", "fields": ["a b"]}), "is no name of a property"),
+        (json!({"object": "/me", "fields": ["a,b"]}), "is no name of a property"),
+        (json!({"object": "/me", "fields": ["a&$filter=x"]}), "is no name of a property"),
+        (
+            json!({"object": "Messages", "orderBy": [{"field": "bodyPreview"}]}),
+            "does not sort Messages by 'bodyPreview'",
+        ),
+        (on("Messages", json!([["isRead", "=", "maybe"]])), "Write for example true"),
+        (on("Messages", json!([["isRead", ">", true]])), "has no order"),
+        (on("Messages", json!([["isRead", "like", "t%"]])), "is for text"),
+        (on("Messages", json!([["subject", ">", null]])), "'is null'"),
+        (on("Messages", json!([["receivedDateTime", "=", "yesterday"]])), "2026-01-31T08:00:00Z"),
+        (on("Messages", json!([["subject", "in", []]])), "needs an array"),
+        (on("Messages", json!([["subject", "in", "x"]])), "needs an array"),
+        (on("Messages", json!([["subject", "in", [null]]])), "use 'is null'"),
+        (on("Messages", json!([["UserId", "!=", "x"]])), "with '=' only"),
+        (on("Messages", json!([["UserId", "=", ""]])), "needs an id as text"),
+        (on("Messages", json!([["GroupId", "=", "g"]])), "no messages of a group"),
+        (on("Events", json!([["CalendarId", "=", "c"], ["GroupId", "=", "g"]])), "Give one of them"),
+        (on("Events", json!([["CalendarId", "like", "c"]])), "with '=' only"),
+        (on("Messages", json!([["id", "in", many]])), "200 are the most"),
+        (on("Messages", json!([["nope", "=", 1]])), "has no column 'nope'"),
+        (on("Messages", json!([["subject", "contains", ""]])), "needs a text"),
+    ] {
+        let error = plan(&request(value.clone()), &connection(|_| {}), None).unwrap_err().to_string();
+        assert!(error.contains(expected), "{value}: {error}");
+    }
+}
