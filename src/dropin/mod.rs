@@ -1,6 +1,7 @@
 //! The dropin stage: `agent.d/*.yaml` as written → a [`Snapshot`] of what every file says. Never knows OAuth: which
 //! properties exist and what they mean is the connection stage's business.
 
+mod edit;
 mod node;
 mod raw;
 mod scan;
@@ -9,6 +10,7 @@ mod watch;
 mod write;
 mod yaml;
 
+pub use edit::connection_document;
 pub use node::{Document, Entry, Node, Place, Step};
 pub use raw::{DropInFile, RawActivity, RawConnection, RawProperty, RawVariable};
 pub use scan::{DropIns, Rejected, Scanner, Snapshot, is_drop_in_name, read_drop_in, scan};

@@ -14,7 +14,7 @@ use crate::error::Fault;
 use crate::files::{self, FileError};
 
 /// The largest drop-in that is read, in bytes.
-const FILE_LIMIT: u64 = 256 * 1024;
+pub(super) const FILE_LIMIT: u64 = 256 * 1024;
 
 /// How many drop-ins one directory may hold.
 const COUNT_LIMIT: usize = 2048;
@@ -175,8 +175,9 @@ impl DropIns {
         self.watcher.poke()
     }
 
-    /// What is there at start-up: every file is waited for until it has settled, for two seconds at most.
-    pub async fn first(&mut self) -> Snapshot {
+    /// What is there now, at start-up and when somebody asks: every file is waited for until it has settled, for two
+    /// seconds at most.
+    pub async fn settled(&mut self) -> Snapshot {
         self.watcher.arm();
         let mut snapshot = self.look().await;
         for _ in 0..6 {
