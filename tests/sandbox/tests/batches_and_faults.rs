@@ -89,7 +89,7 @@ fn dependent_parts_wait_or_fail() {
 #[test]
 fn a_mailbox_serves_four_at_once() {
     let sandbox = Sandbox::start(SandboxOptions {
-        page_latency: Duration::from_millis(400),
+        page_latency: Duration::from_millis(1_000),
         ..SandboxOptions::default()
     });
     let client = Client::adele(&sandbox);
@@ -106,6 +106,7 @@ fn a_mailbox_serves_four_at_once() {
     );
     let stats = sandbox.stats();
     assert_eq!((stats.max_concurrent_per_mailbox, stats.throttled), (4, 3));
+    sandbox.set_page_latency(Duration::from_millis(20));
     // A batch queues its parts instead of refusing them.
     let requests: Vec<Value> = (0..8)
         .map(|number| json!({"id": number.to_string(), "method": "GET", "url": "/me/events?$top=1"}))

@@ -155,7 +155,7 @@ fn filters_find_what_they_say() {
         let expected = all.iter().filter(|row| condition(row)).count();
         assert!(expected > 0, "{filter} finds nothing, so it shows nothing");
         assert_eq!(found.len(), expected, "{filter}");
-        assert!(found.iter().all(|row| condition(row)), "{filter}");
+        assert!(found.iter().all(condition), "{filter}");
     }
     let ordered = client.get(&format!(
         "/me/messages?$filter=receivedDateTime ge {middle} and isRead eq true&$orderby=receivedDateTime asc"

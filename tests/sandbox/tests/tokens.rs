@@ -69,7 +69,8 @@ fn every_refusal_has_its_number() {
     let refreshing = ("grant_type", "refresh_token");
     let held = ("refresh_token", tokens.refresh_token.as_str());
     let own = DEFAULT_TENANT_ID;
-    let cases: Vec<(&str, Vec<(&str, &str)>, u16, &str, u32)> = vec![
+    type Form<'a> = Vec<(&'a str, &'a str)>;
+    let cases: Vec<(&str, Form<'_>, u16, &str, u32)> = vec![
         (own, app_form("wrong", GRAPH), 401, "invalid_client", 7_000_215),
         (own, app_form(EXPIRED_CLIENT_SECRET, GRAPH), 401, "invalid_client", 7_000_222),
         (

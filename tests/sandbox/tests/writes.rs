@@ -226,6 +226,8 @@ fn users_contacts_and_folders_come_and_go() {
     let events = format!("/me/calendars/{}/events", id(&calendar));
     assert_eq!(client.send("POST", &events, &[], EVENT).status, 201);
     assert_eq!(client.get(&events).json()["value"].as_array().unwrap().len(), 1);
+    let (all, default) = ("/me/events/$count", "/me/calendar/events/$count");
+    assert_eq!((client.get(all).body.as_str(), client.get(default).body.as_str()), ("81", "72"));
     assert_eq!(client.get("/me/calendar").json()["isDefaultCalendar"], true);
     assert_eq!(client.send("POST", "/me/sendMail", &[], r#"{"message":{"subject":"Lunch?","toRecipients":[{"emailAddress":{"address":"a@b.example"}}]},"saveToSentItems":"false"}"#).status, 202);
     assert_eq!(client.get("/me/messages/$count").body, "200");

@@ -116,8 +116,10 @@ pub(crate) fn parent_key(
     entity: Entity,
     parent: &Parent,
 ) -> Result<Option<u32>, GraphError> {
-    let Parent::Named(name) = parent else {
-        return Ok(None);
+    let name = match parent {
+        Parent::Whole => return Ok(None),
+        Parent::Default => return Ok(Some(0)),
+        Parent::Named(name) => name,
     };
     let kind = match entity {
         Entity::Message => Entity::MailFolder,

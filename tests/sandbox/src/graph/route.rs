@@ -17,8 +17,10 @@ pub(crate) enum Whose {
 /// The folder or calendar that items are asked of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Parent {
-    /// The whole mailbox (messages), or the default calendar or folder for new items.
+    /// The whole mailbox; new items go to the default folder or calendar.
     Whole,
+    /// The default folder or calendar.
+    Default,
     /// An id or a well-known name.
     Named(String),
 }
@@ -83,8 +85,8 @@ fn below_user(whose: Whose, lower: &[&str], words: &[&str]) -> Result<Route, Gra
         ["sendmail" | "microsoft.graph.sendmail"] => Ok(Route::SendMail(whose)),
         ["calendarview"] => Ok(Route::CalendarView(whose, Parent::Whole)),
         ["calendar"] => Ok(Route::Item(whose, Entity::Calendar, None)),
-        ["calendar", "calendarview"] => Ok(Route::CalendarView(whose, Parent::Whole)),
-        ["calendar", "events", ..] => items(whose, Entity::Event, Parent::Whole, &lower[2..], &words[2..]),
+        ["calendar", "calendarview"] => Ok(Route::CalendarView(whose, Parent::Default)),
+        ["calendar", "events", ..] => items(whose, Entity::Event, Parent::Default, &lower[2..], &words[2..]),
         ["calendars", _, "calendarview"] => Ok(Route::CalendarView(whose, named(1))),
         ["calendars", _, "events", ..] => items(whose, Entity::Event, named(1), &lower[3..], &words[3..]),
         ["mailfolders", _, "messages", ..] => {
@@ -109,7 +111,9 @@ fn below_user(whose: Whose, lower: &[&str], words: &[&str]) -> Result<Route, Gra
                 "contactfolders" => Entity::ContactFolder,
                 _ => return Err(unknown_segment(words[0])),
             };
-            items(whose, entity, Parent::Whole, &lower[1..], &words[1..])
+            // The documents call this list "the default contacts folder", but events and messages "the mailbox".
+            let parent = if entity == Entity::Contact { Parent::Default } else { Parent::Whole };
+            items(whose, entity, parent, &lower[1..], &words[1..])
         }
     }
 }
