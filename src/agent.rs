@@ -39,7 +39,8 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
     let token = control::control_token(credentials.as_deref(), &settings.control.token_file)?;
     let (listeners, addresses) = bind(&settings.control).await?;
 
-    let keeper = Keeper::new(clock.clone(), &settings, metrics.clone())?;
+    let transports = Arc::new(Transports::default());
+    let keeper = Keeper::new(Arc::new(settings.clone()), clock.clone(), metrics.clone(), transports.clone());
     let engine = Engine::new(clock.clone(), metrics.clone(), settings.limits.clone());
     let registry = Arc::new(Registry::new());
     let in_force = Arc::new(ArcSwap::from_pointee(settings.clone()));
@@ -55,7 +56,7 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
         metrics: metrics.clone(),
         log,
         governor: Arc::new(Governor::new(clock.clone())),
-        transports: Arc::new(Transports::default()),
+        transports,
         drop_ins: loader::drop_ins(&settings, clock.clone()),
         alive: alive.clone(),
     };

@@ -28,6 +28,15 @@ pub mod settings;
 /// The right to talk: grants, the token state machine, stores and the keeper. Never calls Graph.
 pub mod token;
 
+// The life cycle, outside the flow: it wires the stages, and only the command line imports it.
+
+/// The order of things: settings → bind → load → ready → wait → drain.
+pub mod agent;
+/// Settings and drop-ins → connections in force; start-up and reload are this one path.
+pub mod loader;
+/// Feeds systemd's watchdog while the main loops turn.
+pub mod watchdog;
+
 // The shared leaves: they import no stage.
 
 /// The only module that asks what time it is.

@@ -102,7 +102,6 @@ impl Loader {
                     tracing::warn!(key, "This setting has changed and takes effect after a restart.");
                 }
                 self.engine.set_limits(newer.limits.clone());
-                self.keeper.set_refresh(&newer);
                 self.in_force.store(Arc::new(newer));
             }
             Err(faults) => {

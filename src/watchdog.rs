@@ -30,6 +30,10 @@ impl Alive {
 /// How often a loop that has nothing to do turns all the same.
 pub const IDLE_TURN: Duration = Duration::from_secs(5);
 
+/// A connection's task turns at least every 37 seconds (the longest sleep there is); three missed turns mean that it is
+/// stuck.
+const KEEPER_PATIENCE: Duration = Duration::from_secs(120);
+
 /// Feeds the watchdog until `stop`; returns at once when systemd does not watch.
 pub async fn feed(loader: Alive, keeper: Arc<Keeper>, stop: CancellationToken) {
     let Some(limit) = systemd::watchdog_interval() else { return };
@@ -40,9 +44,12 @@ pub async fn feed(loader: Alive, keeper: Arc<Keeper>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(period) => {}
         }
-        match (loader.has_turned(), keeper.has_turned()) {
-            (true, true) => systemd::feed_watchdog(),
-            (loader, keeper) => tracing::error!(loader, keeper, "A main loop has stopped turning; the watchdog is not fed."),
+        let (loader_turned, slowest_keeper_task) = (loader.has_turned(), keeper.heartbeat());
+        if loader_turned && slowest_keeper_task <= KEEPER_PATIENCE {
+            systemd::feed_watchdog();
+        } else {
+            let slowest = slowest_keeper_task.as_secs();
+            tracing::error!(loader_turned, slowest, "A main loop has stopped turning; the watchdog is not fed.");
         }
     }
 }

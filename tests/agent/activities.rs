@@ -25,7 +25,7 @@ async fn a_query_answers_the_columns_asked_for_in_their_order() {
     assert_eq!(answer["complete"], true);
     assert!(answer["runId"].is_string());
     let sent = sandbox.graph_requests().pop().unwrap();
-    assert!(sent.path.contains("select=subject,id,from") || sent.path.contains("select=subject%2Cid%2Cfrom"), "{}", sent.path);
+    assert!(sent.path_and_query.contains("select=subject,id,from") || sent.path_and_query.contains("select=subject%2Cid%2Cfrom"), "{}", sent.path_and_query);
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn procedures_send_and_move_mail_and_call_bound_actions() {
         "ToRecipients": "a@contoso.onmicrosoft.com; b@contoso.onmicrosoft.com"}});
     agent.post(path, send).await.expect(200);
     let sent = sandbox.graph_requests().pop().unwrap();
-    assert!(sent.path.ends_with("/me/sendMail"), "{}", sent.path);
+    assert!(sent.path_and_query.ends_with("/me/sendMail"), "{}", sent.path_and_query);
 
     let query = json!({"object": "Messages", "fields": ["id"], "limit": 1});
     let id = agent.post("/v1/connections/mail/query", query).await.expect(200)["rows"][0]["id"].as_str().unwrap().to_owned();

@@ -1,0 +1,131 @@
+//! The whole product in one minute: a simulated Microsoft 365 tenant and the real agent as its own process, every
+//! activity with the curl command that was used, a drop-in edited live, one broken on purpose, and a summary.
+//!
+//! `cargo run --release --example demo` runs it; with `-- --keep` it leaves everything running at the end.
+#![allow(clippy::print_stdout, clippy::disallowed_methods, clippy::unwrap_used, reason = "a demonstration prints, and stops at the first surprise")]
+
+mod show;
+mod stage;
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use show::{Show, heading, note};
+use stage::{CHILD, Stage};
+
+fn main() -> ExitCode {
+    if std::env::var_os(CHILD).is_some() {
+        // The demonstration started itself again to be the agent: the same code as the o365-agent binary.
+        return o365_agent::cli::main(std::env::args_os());
+    }
+    let keep = std::env::args().any(|argument| argument == "--keep");
+    let stage = Stage::build();
+    let show = Show::new(&stage);
+
+    start(&stage, &show);
+    activities(&show);
+    bulk(&stage, &show);
+    live_edit(&stage, &show);
+    tokens(&stage, &show);
+    summary(&stage, &show);
+    if keep {
+        stage.keep();
+    } else {
+        note("Run it with `-- --keep` to leave the tenant and the agent running and try the calls yourself.");
+    }
+    ExitCode::SUCCESS
+}
+
+fn start(stage: &Stage, show: &Show) {
+    heading("1. Drop connections in");
+    note("An operator saves two files below agent.d/. No restart, no Postman, no token in sight afterwards.");
+    stage.save("mail.yaml", &stage.mail_connection("adele", 500));
+    stage.save("app.yaml", &stage.app_connection());
+    show.file(&stage.mail_connection("adele", 500));
+    show.await_state("Adele's mailbox", "ok");
+    show.await_state("Contoso directory", "ok");
+    show.agent_command(stage, &["status"]);
+    show.agent_command(stage, &["test", "Contoso directory"]);
+}
+
+fn activities(show: &Show) {
+    let mail = "/v1/connections/Adele's%20mailbox";
+    heading("2. Query");
+    let unread = json!({"object": "Messages", "fields": ["receivedDateTime", "from_emailAddress_address", "subject"],
+        "conditions": [{"field": "isRead", "operator": "=", "value": false}],
+        "orderBy": [{"field": "receivedDateTime", "descending": true}], "limit": 3});
+    show.call("POST", &format!("{mail}/query"), Some(&unread));
+    note("The same as CSV, from the other connection: an application that reads the directory.");
+    let users = json!({"object": "Users", "fields": ["displayName", "mail", "jobTitle"],
+        "conditions": [{"field": "displayName", "operator": "starts-with", "value": "A"}]});
+    show.call_accepting("POST", "/v1/connections/Contoso%20directory/query", Some(&users), "text/csv");
+
+    heading("3. Create, Update, Delete");
+    let event = json!({"object": "Events", "records": [{"subject": "Review", "start_dateTime": "2027-03-01T09:00:00",
+        "start_timeZone": "UTC", "end_dateTime": "2027-03-01T10:00:00", "end_timeZone": "UTC"}]});
+    let created = show.call("POST", &format!("{mail}/create"), Some(&event));
+    let id = created["results"][0]["id"].as_str().unwrap_or_default().to_owned();
+    let change = json!({"object": "Events", "records": [{"id": id, "subject": "Review, moved", "location_displayName": "Room 7"}]});
+    show.call("POST", &format!("{mail}/update"), Some(&change));
+    show.call("POST", &format!("{mail}/delete"), Some(&json!({"object": "Events", "records": [{"id": id}]})));
+    note("An error is exact: what is wrong, where, and what was meant.");
+    show.call("POST", &format!("{mail}/create"), Some(&json!({"object": "Events", "records": [{"subjct": "x"}]})));
+
+    heading("4. Execute");
+    let send = json!({"procedure": "SendMail", "parameters": {"Subject": "Minutes", "Content": "See you there.",
+        "ToRecipients": "alex@contoso.onmicrosoft.com"}});
+    show.call("POST", &format!("{mail}/execute"), Some(&send));
+    note("A saved activity runs by name, with variables.");
+    show.call("POST", &format!("{mail}/activities/By%20sender/run"), Some(&json!({"variables": {"rows": "2"}})));
+}
+
+fn bulk(stage: &Stage, show: &Show) {
+    heading("5. A big query, streamed");
+    let idle = stage.memory_mib("VmRSS");
+    let rows = show.stream_all("/v1/connections/Adele's%20mailbox/query");
+    let peak = stage.memory_mib("VmHWM");
+    println!("   {} rows in {:.2} s: {:.0} rows/s; the agent's memory was {idle:.1} MiB and peaked at {peak:.1} MiB.", rows.count, rows.seconds, rows.per_second());
+    show.remember_rate(rows.per_second());
+}
+
+fn live_edit(stage: &Stage, show: &Show) {
+    heading("6. Edit a drop-in live, then break it");
+    let before = show.generation("Adele's mailbox");
+    stage.save("mail.yaml", &stage.mail_connection("adele", 2));
+    let took = show.await_generation_after("Adele's mailbox", before);
+    println!("   MaxRows is now 2; in force after {took:.1} s, and the connection was never away.");
+    let query = json!({"object": "Messages", "fields": ["subject"]});
+    show.call("POST", "/v1/connections/Adele's%20mailbox/query", Some(&query));
+    note("Now a typing slip. The last good version stays in force, and the message says where and what.");
+    stage.save("mail.yaml", &stage.mail_connection("adele", 2).replace("InitiateOAuth: REFRESH", "InitiateOAuth: REFRSH"));
+    show.await_faults("Adele's mailbox", true);
+    show.agent_command(stage, &["status"]);
+    stage.save("mail.yaml", &stage.mail_connection("adele", 500));
+    show.await_faults("Adele's mailbox", false);
+}
+
+fn tokens(stage: &Stage, show: &Show) {
+    heading("7. Tokens: renewed when refused, honest when dead");
+    note("Graph refuses the access token; the agent gets a new one and the caller notices nothing.");
+    stage.tenant().expire_access_tokens();
+    show.call("POST", "/v1/connections/Adele's%20mailbox/query", Some(&json!({"object": "Messages", "fields": ["id"], "limit": 1})));
+    note("The user's sign-in is revoked: no retry storm, but one sentence that says what to do.");
+    stage.revoke("adele");
+    show.call("POST", "/v1/connections/Adele's%20mailbox/refresh", None);
+    note("A new token is pasted into the drop-in, and the connection is back.");
+    stage.save("mail.yaml", &stage.new_sign_in("adele", 500));
+    show.await_state("Adele's mailbox", "ok");
+    show.agent_command(stage, &["status"]);
+}
+
+fn summary(stage: &Stage, show: &Show) {
+    heading("8. What happened");
+    let (stats, tenant) = (show.metrics(), stage.tenant().stats());
+    println!("   token requests     {:>8}   (refreshed {}, denied {})", tenant.token_posts, stats.refreshed, stats.denied);
+    println!("   requests to Graph  {:>8}", tenant.graph_requests);
+    println!("   rows delivered     {:>8}   (the big query: {:.0} rows/s)", stats.rows, show.rate());
+    println!("   runs               {:>8}", stats.runs);
+    println!("   agent's memory     {:>8.1} MiB now, {:.1} MiB at its peak", stage.memory_mib("VmRSS"), stage.memory_mib("VmHWM"));
+    println!();
+}
