@@ -1,10 +1,41 @@
-//! The Graph stage: the Microsoft Graph client. One function sets `Authorization`, and only on a [`CheckedUrl`]; pages,
-//! batches, retries and throttling live here. Never knows a table or a column.
+//! The Graph stage: the Microsoft Graph client. Never knows a table or a column.
+//!
+//! ```text
+//! GraphRequest ─ checked_url ─ governor (slots, gates) ─ client (the one authorised send) ─ retry ─┬─ send:  whole answer
+//!                                                                                                  ├─ pages: rows, one page ahead
+//!                                                                                                  └─ batch: 20 a call
+//! ```
+//!
+//! * `checked_url.rs` is the only way to a URL that may carry the token; `client.rs` has the one function that sets
+//!   `Authorization`, and takes nothing else.
+//! * `retry.rs` decides, without doing, what is sent again; `settle.rs` makes sure that a write whose outcome is unknown
+//!   says so, whatever stopped it.
+//! * `fetch.rs` receives one page in a task of its own, `scan.rs` cuts it into rows while it arrives, `pages.rs` strings
+//!   pages together.
 
+mod batch;
+mod batch_parts;
+mod bearer;
+mod body;
+mod bounds;
+mod checked_url;
 mod client;
+mod fetch;
+mod governor;
+mod links;
 mod model;
 mod pages;
+mod refusal;
+mod retry;
+mod rows;
+mod scan;
+mod settle;
+
+#[cfg(test)]
+mod test_support;
 
 pub use client::GraphClient;
+pub use governor::Governor;
 pub use model::*;
-pub use pages::{Pages, RowBatch};
+pub use pages::Pages;
+pub use rows::RowBatch;

@@ -1,0 +1,301 @@
+//! Many requests in few calls: `$batch`, 20 a call, each part with its own answer, wait and repeat. Never promises an
+//! order of execution: Graph runs the parts of a call side by side.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::Method;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::batch_parts::{Part, PartAnswer, parse_answer, write_call};
+use super::bounds::{bounded, time_left};
+use super::checked_url::CheckedUrl;
+use super::client::GraphClient;
+use super::governor::Governor;
+use super::refusal::{claims_challenge, parse_refusal, request_id, wants_fresher_token};
+use super::retry::{Attempt, Decision, Happened, decide, random_jitter, retry_after, was_surely_not_done};
+use super::settle::final_error;
+use super::{CallContext, Effect, GraphAnswer, GraphError, GraphRefusal, GraphRequest};
+use crate::token::TokenGeneration;
+
+/// Most parts of one call (Graph, "Combine multiple HTTP requests using JSON batching").
+const PARTS_PER_CALL: usize = 20;
+/// Most bytes of part bodies in one call. Graph takes 4 MiB a request; the rest is for escapes and headers.
+const BYTES_PER_CALL: usize = 3 * 1024 * 1024;
+/// Calls of one batch in the air, over all mailboxes.
+const CALLS_AT_ONCE: usize = 4;
+
+type PartResult = Result<GraphAnswer, GraphError>;
+
+impl GraphClient {
+    /// Sends any number of requests and answers each, in order. Requests for one mailbox go one call after the other,
+    /// because Graph runs the parts of a call side by side and counts them against the mailbox; different mailboxes, and
+    /// directory requests, go side by side. Cancelling stops before the next call; what was not sent answers
+    /// [`GraphError::Cancelled`].
+    pub async fn batch(&self, requests: Vec<GraphRequest>, context: &CallContext) -> Vec<PartResult> {
+        let mut results: Vec<Option<PartResult>> = requests.iter().map(|_| None).collect();
+        let mut queues: BTreeMap<String, Vec<Part>> = BTreeMap::new();
+        let mut directory = Vec::new();
+        for (index, request) in requests.into_iter().enumerate() {
+            if let Err(error) = self.check_part(&request) {
+                results[index] = Some(Err(error));
+                continue;
+            }
+            match request.mailbox.as_deref().map(str::to_lowercase) {
+                Some(mailbox) => queues.entry(mailbox).or_default().push(Part::new(index, request)),
+                None => directory.push(Part::new(index, request)),
+            }
+        }
+        let mut work: Vec<Vec<Part>> = queues.into_values().collect();
+        work.extend(split(&mut directory));
+        let calls = Semaphore::new(CALLS_AT_ONCE);
+        let answered = join_all(work.into_iter().map(|queue| self.run_queue(queue, &calls, context))).await;
+        for (index, result) in answered.into_iter().flatten() {
+            results[index] = Some(result);
+        }
+        let unanswered = || Err(GraphError::BadAnswer { what: "a part of the batch has no answer".to_owned() });
+        results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
+    }
+
+    /// A part must pass the same checks as a request of its own, because Graph resolves its URL with our token.
+    fn check_part(&self, request: &GraphRequest) -> Result<(), GraphError> {
+        CheckedUrl::below_root(&self.connection().endpoints.graph, &request.path)?;
+        match &request.body {
+            Some(body) if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() => {
+                Err(GraphError::BadRequest { what: "its body is not JSON".to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the parts of one mailbox, call by call, and what has to be repeated as soon as its own wait is over.
+    async fn run_queue(
+        &self,
+        mut waiting: Vec<Part>,
+        calls: &Semaphore,
+        context: &CallContext,
+    ) -> Vec<(usize, PartResult)> {
+        let mut done = Vec::with_capacity(waiting.len());
+        while !waiting.is_empty() {
+            // Boxed like every call: see `exchange`.
+            match Box::pin(self.next_call(&mut waiting, calls, context)).await {
+                Ok(answered) => {
+                    for (part, verdict) in answered {
+                        match verdict {
+                            Verdict::Done(result) => done.push(part.settle(result)),
+                            Verdict::Again(due) => waiting.push(Part { due, ..part }),
+                        }
+                    }
+                }
+                Err(stopped) => {
+                    let rest = std::mem::take(&mut waiting).into_iter();
+                    done.extend(rest.map(|part| part.settle(Err(stopped.clone()))));
+                }
+            }
+        }
+        done
+    }
+
+    /// Waits until a part is due, then sends all that are (at most one call's worth). `Err` ends the queue.
+    async fn next_call(
+        &self,
+        waiting: &mut Vec<Part>,
+        calls: &Semaphore,
+        context: &CallContext,
+    ) -> Result<Vec<(Part, Verdict)>, GraphError> {
+        let earliest = waiting.iter().map(|part| part.due).min().unwrap_or_else(Instant::now);
+        bounded(context, tokio::time::sleep_until(earliest)).await?;
+        let _call = bounded(context, calls.acquire()).await?.map_err(|_| GraphError::Cancelled)?;
+        let now = Instant::now();
+        let mut due = Vec::new();
+        waiting.sort_by_key(|part| (part.due > now, part.index));
+        let ready = waiting.iter().take_while(|part| part.due <= now).count().max(1);
+        due.extend(waiting.drain(..one_call(&waiting[..ready])));
+        for part in &mut due {
+            part.progress.attempts += 1;
+        }
+        Ok(self.call(due, context).await)
+    }
+
+    /// One call, and what it means for each part.
+    async fn call(&self, parts: Vec<Part>, context: &CallContext) -> Vec<(Part, Verdict)> {
+        if let [_] = parts[..] {
+            let only = parts.into_iter().map(|part| async {
+                let answer = self.send(part.request.clone(), context).await;
+                (part, Verdict::Done(answer))
+            });
+            return join_all(only).await;
+        }
+        let body = match write_call(&parts) {
+            Ok(body) => body,
+            Err(error) => {
+                let error = GraphError::BadRequest { what: format!("a part cannot be written as JSON ({error})") };
+                return self.whole_call_failed(parts, &error, context);
+            }
+        };
+        let request = GraphRequest {
+            method: Method::POST,
+            path: "$batch".to_owned(),
+            headers: Vec::new(),
+            body: Some(body),
+            mailbox: parts[0].request.mailbox.clone(),
+            // Never repeated as a whole: which parts may be repeated is decided part by part.
+            effect: Effect::Once,
+        };
+        let lane = Governor::capacity(self.connection(), request.mailbox.as_deref());
+        // Directory parts are counted by rate, so such a call takes one place; in a mailbox each part that runs is counted.
+        let slots = request.mailbox.as_ref().map_or(1, |_| lane.min(u32::try_from(parts.len()).unwrap_or(lane)));
+        let (answers, token) = match self.exchange(&request, context, slots).await {
+            Ok((answer, token)) => (parse_answer(&answer.body), token),
+            Err(error) => return self.whole_call_failed(parts, &error, context),
+        };
+        let mut answers = match answers {
+            Ok(answers) => answers,
+            Err(what) => {
+                let error = GraphError::OutcomeUnknown { what };
+                return self.whole_call_failed(parts, &error, context);
+            }
+        };
+        let mut verdicts = Vec::with_capacity(parts.len());
+        let mut refused_token = None;
+        for mut part in parts {
+            let verdict = match answers.remove(&part.index) {
+                Some(answer) => self.judge(&mut part, answer, context, &mut refused_token),
+                None => self.lost(&mut part, "the batch answer leaves this part out", context),
+            };
+            verdicts.push((part, verdict));
+        }
+        if let Some(claims) = refused_token {
+            self.renew_for_parts(token, claims, &mut verdicts, context).await;
+        }
+        verdicts
+    }
+
+    /// No part has an answer of its own.
+    fn whole_call_failed(&self, parts: Vec<Part>, error: &GraphError, context: &CallContext) -> Vec<(Part, Verdict)> {
+        let judge = |mut part: Part| {
+            let verdict = match error {
+                GraphError::OutcomeUnknown { what } => self.lost(&mut part, what, context),
+                error => Verdict::Done(Err(error.clone())),
+            };
+            (part, verdict)
+        };
+        parts.into_iter().map(judge).collect()
+    }
+
+    /// The part was sent, and what became of it is not known.
+    fn lost(&self, part: &mut Part, what: &str, context: &CallContext) -> Verdict {
+        part.progress.note_unknown_outcome(&part.request, what);
+        self.repeat_or(part, Happened::Lost, what.to_owned(), None, context)
+    }
+
+    fn judge(
+        &self,
+        part: &mut Part,
+        answer: PartAnswer,
+        context: &CallContext,
+        refused_token: &mut Option<Option<String>>,
+    ) -> Verdict {
+        let PartAnswer { status, body, .. } = &answer;
+        if (200..300).contains(status) {
+            return Verdict::Done(Ok(answer.into_answer()));
+        }
+        let refusal = parse_refusal(*status, request_id(answer.headers()), body);
+        tracing::debug!(connection = %self.connection().name, request_id = %context.request_id, status, code = %refusal.code,
+            attempt = part.progress.attempts, "Graph refused a part of a batch.");
+        if (*status == 401 || wants_fresher_token(&refusal)) && !part.progress.renewed {
+            part.progress.renewed = true;
+            refused_token.get_or_insert_with(|| None);
+            *refused_token = refused_token.take().map(|claims| claims.or_else(|| claims_challenge(answer.headers())));
+            return Verdict::Again(Instant::now());
+        }
+        let what = format!("status {status} {}: {}", refusal.code, refusal.message);
+        // 424: another part was not done and this one was not tried. It fares as if Graph had said "later".
+        let counted = if *status == 424 { 429 } else { *status };
+        let happened = Happened::Answered { status: counted, retry_after: retry_after(answer.headers(), self.now()) };
+        if counted == 429 || matches!(happened, Happened::Answered { status: 503, retry_after: Some(_) }) {
+            self.metrics().throttled(self.connection().name.as_str());
+        }
+        if !was_surely_not_done(happened) {
+            part.progress.note_unknown_outcome(&part.request, &what);
+        }
+        self.repeat_or(part, happened, what, Some(refusal), context)
+    }
+
+    fn repeat_or(
+        &self,
+        part: &Part,
+        happened: Happened,
+        what: String,
+        refusal: Option<GraphRefusal>,
+        context: &CallContext,
+    ) -> Verdict {
+        let attempt = Attempt {
+            effect: part.request.effect,
+            number: part.progress.attempts,
+            time_left: time_left(context),
+            jitter: random_jitter(),
+        };
+        let decision = decide(attempt, happened);
+        if let (Happened::Answered { status: 429, .. }, Some(refusal)) = (happened, &refusal) {
+            self.close_gate(&part.request, decision, refusal);
+        }
+        match (decision, refusal) {
+            (Decision::Again { after, .. }, _) => {
+                self.metrics().retried(self.connection().name.as_str());
+                Verdict::Again(Instant::now() + after)
+            }
+            (Decision::NotNow { after }, Some(refusal)) => Verdict::Done(Err(GraphError::NotNow { refusal, after })),
+            (_, refusal) => Verdict::Done(Err(final_error(happened, what, refusal))),
+        }
+    }
+
+    /// Some parts met an old token: one renewal for all of them. Without a new token they end with that error.
+    async fn renew_for_parts(
+        &self,
+        seen: TokenGeneration,
+        claims: Option<String>,
+        verdicts: &mut [(Part, Verdict)],
+        context: &CallContext,
+    ) {
+        let Err(error) = self.renew(seen, claims, context).await else { return };
+        for (part, verdict) in verdicts {
+            if part.progress.renewed && matches!(verdict, Verdict::Again(_)) {
+                *verdict = Verdict::Done(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// What follows for a part.
+#[derive(Debug)]
+enum Verdict {
+    Done(PartResult),
+    Again(Instant),
+}
+
+/// How many of `parts`, from the first, fit into one call.
+fn one_call(parts: &[Part]) -> usize {
+    let mut bytes = 0;
+    let fitting = parts.iter().take(PARTS_PER_CALL).take_while(|part| {
+        bytes += part.request.body.as_ref().map_or(0, Bytes::len) + part.request.path.len();
+        bytes <= BYTES_PER_CALL
+    });
+    fitting.count().max(1)
+}
+
+/// Directory requests share nothing that Graph counts by mailbox, so each call's worth is a queue of its own.
+fn split(parts: &mut Vec<Part>) -> Vec<Vec<Part>> {
+    let mut queues = Vec::new();
+    while !parts.is_empty() {
+        let size = one_call(parts);
+        queues.push(parts.drain(..size).collect());
+    }
+    queues
+}
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;
