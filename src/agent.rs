@@ -55,7 +55,7 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
         engine: engine.clone(),
         metrics: metrics.clone(),
         log,
-        governor: Arc::new(Governor::new(clock.clone())),
+        governor: Governor::new(),
         transports,
         drop_ins: loader::drop_ins(&settings, clock.clone()),
         alive: alive.clone(),

@@ -52,6 +52,7 @@ impl From<GraphError> for Problem {
                 Problem::new(StatusCode::BAD_GATEWAY, "graph_unreachable", detail).retry_after(Duration::from_secs(5))
             }
             GraphError::OutcomeUnknown { .. } => Problem::new(StatusCode::BAD_GATEWAY, "outcome_unknown", detail),
+            GraphError::BadRequest { .. } => Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail),
             GraphError::BadAnswer { .. } => Problem::new(StatusCode::BAD_GATEWAY, "bad_answer", detail),
             GraphError::Deadline => Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline", detail),
             GraphError::Cancelled => Problem::new(StatusCode::CONFLICT, "cancelled", detail),
