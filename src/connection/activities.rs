@@ -59,6 +59,9 @@ fn shape(key: &str, node: &Node) -> Result<(), &'static str> {
         return Ok(());
     }
     Err(match key {
+        // A list, but with something else in it.
+        "fields" if matches!(node, Node::List(_)) => "a list of names only",
+        "conditions" | "orderBy" | "records" if matches!(node, Node::List(_)) => "a list of maps only",
         "fields" => "a list of names",
         "conditions" | "orderBy" | "records" => "a list of maps",
         "limit" | "offset" => "a whole number",
@@ -138,8 +141,11 @@ fn value(kind: ActivityKind, entry: &Entry) -> Result<Value, String> {
         return Err(format!("Unknown key for an activity of type {}. {hint}", kind.as_str()));
     }
     shape(&entry.key, &entry.value).map_err(|wanted| {
-        let key = &entry.key;
-        format!("'{key}' must be {wanted}, not {}.", entry.value.kind())
+        let (key, given) = (&entry.key, entry.value.kind());
+        if wanted.ends_with(" only") {
+            return format!("'{key}' must be {wanted}. Change the other items.");
+        }
+        format!("'{key}' must be {wanted}, not {given}.")
     })?;
     let value = entry.value.to_json();
     // Whether the variables are set is known only when it runs; whether the brackets make sense is known now.

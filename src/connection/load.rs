@@ -99,12 +99,14 @@ pub(super) fn load(snapshot: &Snapshot, settings: &Settings, host: &dyn Host, ke
     variables_of_two_files(&mut candidates);
     // A file that turns out bad goes back to what was kept of it, which may be another file's variable or name; so
     // the rules are applied until nothing more turns bad. Files only ever turn bad, so this ends.
-    for round in 0..=candidates.len() {
+    for round in 0..candidates.len() + 2 {
         let before = fault_count(&candidates);
         check_each(&mut candidates, settings, host, round == 0);
         names_of_two_files(&mut candidates);
         stores_of_two_connections(&mut candidates);
-        if fault_count(&candidates) == before {
+        // The first round takes every readable file at its word, to find all faults; it decides nothing.
+        let settled = round > 0 && fault_count(&candidates) == before;
+        if settled || !candidates.iter().any(Candidate::is_bad) {
             break;
         }
     }

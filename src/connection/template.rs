@@ -80,8 +80,8 @@ pub(super) fn resolve(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Re
                 (None, Some(default)) => resolved.push_str(default),
                 (None, None) => {
                     return Err(format!(
-                        "Variable '{name}' is not set. Set it under 'variables:', in [PredefinedJitterbitVariables] \
-                         or in the request, or give it a default: [{name}{{default}}]."
+                        "Variable '{name}' is not set. Set it under 'variables:' of a drop-in or in \
+                         [PredefinedJitterbitVariables], or give it a default: [{name}{{default}}]."
                     ));
                 }
             },

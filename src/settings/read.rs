@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::host::Host;
+use super::keys;
 use super::merge::Merged;
 use super::{AgentProxy, ControlPort, Limits, Refresh, Settings, TokenStore};
 use crate::error::Fault;
@@ -194,7 +195,10 @@ impl Reader<'_> {
         let Some(name) = self.text(SECTION, "Host") else {
             let set = ["Port", "User", "Password", "PasswordFile", "PasswordCredential", "Exceptions"]
                 .into_iter()
-                .find(|name| self.merged.line(SECTION, name).is_some() && self.text(SECTION, name).is_some());
+                .find(|name| {
+                    keys::find(SECTION, name)
+                        .is_some_and(|key| key.default != self.merged.text(SECTION, name))
+                });
             if let Some(set) = set {
                 self.fault(
                     SECTION,
