@@ -92,13 +92,17 @@ pub enum GraphError {
         after: Duration,
     },
     /// No usable answer, and nothing was changed (a read, or the request never left): may be repeated.
-    #[error("Microsoft Graph could not be reached: {what}. Check the network, the proxy and GraphEndpoint, then repeat.")]
+    #[error(
+        "Microsoft Graph could not be reached: {what}. Check the network, the proxy and GraphEndpoint, then repeat."
+    )]
     Unreachable {
         /// What failed, without secrets or paths.
         what: String,
     },
     /// A write was sent and its outcome is unknown: look before repeating.
-    #[error("The write was sent but its outcome is unknown: {what}. Look whether it happened before you repeat it.")]
+    #[error(
+        "The write was sent but its outcome is unknown: {what}. Look whether it happened before you repeat it."
+    )]
     OutcomeUnknown {
         /// What failed.
         what: String,
