@@ -2,6 +2,7 @@
 //! order of execution: Graph runs the parts of a call side by side.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -55,7 +56,8 @@ impl GraphClient {
         for (index, result) in answered.into_iter().flatten() {
             results[index] = Some(result);
         }
-        let unanswered = || Err(GraphError::BadAnswer { what: "a part of the batch has no answer".to_owned() });
+        let unanswered =
+            || Err(GraphError::BadAnswer { what: "a part of the batch has no answer".to_owned() });
         results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
     }
 
@@ -131,8 +133,9 @@ impl GraphClient {
         let body = match write_call(&parts) {
             Ok(body) => body,
             Err(error) => {
-                let error = GraphError::BadRequest { what: format!("a part cannot be written as JSON ({error})") };
-                return self.whole_call_failed(parts, &error, context);
+                let error =
+                    GraphError::BadRequest { what: format!("a part cannot be written as JSON ({error})") };
+                return self.whole_call_failed(parts, &error, Moment::of(context));
             }
         };
         let request = GraphRequest {
@@ -146,24 +149,26 @@ impl GraphClient {
         };
         let lane = Governor::capacity(self.connection(), request.mailbox.as_deref());
         // Directory parts are counted by rate, so such a call takes one place; in a mailbox each part that runs is counted.
-        let slots = request.mailbox.as_ref().map_or(1, |_| lane.min(u32::try_from(parts.len()).unwrap_or(lane)));
+        let slots =
+            request.mailbox.as_ref().map_or(1, |_| lane.min(u32::try_from(parts.len()).unwrap_or(lane)));
         let (answers, token) = match self.exchange(&request, context, slots).await {
             Ok((answer, token)) => (parse_answer(&answer.body), token),
-            Err(error) => return self.whole_call_failed(parts, &error, context),
+            Err(error) => return self.whole_call_failed(parts, &error, Moment::of(context)),
         };
         let mut answers = match answers {
             Ok(answers) => answers,
             Err(what) => {
                 let error = GraphError::OutcomeUnknown { what };
-                return self.whole_call_failed(parts, &error, context);
+                return self.whole_call_failed(parts, &error, Moment::of(context));
             }
         };
+        let moment = Moment::of(context);
         let mut verdicts = Vec::with_capacity(parts.len());
         let mut refused_token = None;
         for mut part in parts {
             let verdict = match answers.remove(&part.index) {
-                Some(answer) => self.judge(&mut part, answer, context, &mut refused_token),
-                None => self.lost(&mut part, "the batch answer leaves this part out", context),
+                Some(answer) => self.judge(&mut part, answer, moment, &mut refused_token),
+                None => self.lost(&mut part, "the batch answer leaves this part out", moment),
             };
             verdicts.push((part, verdict));
         }
@@ -174,10 +179,15 @@ impl GraphClient {
     }
 
     /// No part has an answer of its own.
-    fn whole_call_failed(&self, parts: Vec<Part>, error: &GraphError, context: &CallContext) -> Vec<(Part, Verdict)> {
+    fn whole_call_failed(
+        &self,
+        parts: Vec<Part>,
+        error: &GraphError,
+        moment: Moment,
+    ) -> Vec<(Part, Verdict)> {
         let judge = |mut part: Part| {
             let verdict = match error {
-                GraphError::OutcomeUnknown { what } => self.lost(&mut part, what, context),
+                GraphError::OutcomeUnknown { what } => self.lost(&mut part, what, moment),
                 error => Verdict::Done(Err(error.clone())),
             };
             (part, verdict)
@@ -186,16 +196,16 @@ impl GraphClient {
     }
 
     /// The part was sent, and what became of it is not known.
-    fn lost(&self, part: &mut Part, what: &str, context: &CallContext) -> Verdict {
+    fn lost(&self, part: &mut Part, what: &str, moment: Moment) -> Verdict {
         part.progress.note_unknown_outcome(&part.request, what);
-        self.repeat_or(part, Happened::Lost, what.to_owned(), None, context)
+        self.repeat_or(part, Happened::Lost, what.to_owned(), None, moment)
     }
 
     fn judge(
         &self,
         part: &mut Part,
         answer: PartAnswer,
-        context: &CallContext,
+        moment: Moment,
         refused_token: &mut Option<Option<String>>,
     ) -> Verdict {
         let PartAnswer { status, body, .. } = &answer;
@@ -203,25 +213,27 @@ impl GraphClient {
             return Verdict::Done(Ok(answer.into_answer()));
         }
         let refusal = parse_refusal(*status, request_id(answer.headers()), body);
-        tracing::debug!(connection = %self.connection().name, request_id = %context.request_id, status, code = %refusal.code,
+        tracing::debug!(connection = %self.connection().name, status, code = %refusal.code,
             attempt = part.progress.attempts, "Graph refused a part of a batch.");
         if (*status == 401 || wants_fresher_token(&refusal)) && !part.progress.renewed {
             part.progress.renewed = true;
             refused_token.get_or_insert_with(|| None);
-            *refused_token = refused_token.take().map(|claims| claims.or_else(|| claims_challenge(answer.headers())));
-            return Verdict::Again(Instant::now());
+            *refused_token =
+                refused_token.take().map(|claims| claims.or_else(|| claims_challenge(answer.headers())));
+            return Verdict::Again(moment.now);
         }
         let what = format!("status {status} {}: {}", refusal.code, refusal.message);
         // 424: another part was not done and this one was not tried. It fares as if Graph had said "later".
         let counted = if *status == 424 { 429 } else { *status };
-        let happened = Happened::Answered { status: counted, retry_after: retry_after(answer.headers(), self.now()) };
+        let happened =
+            Happened::Answered { status: counted, retry_after: retry_after(answer.headers(), self.now()) };
         if counted == 429 || matches!(happened, Happened::Answered { status: 503, retry_after: Some(_) }) {
             self.metrics().throttled(self.connection().name.as_str());
         }
         if !was_surely_not_done(happened) {
             part.progress.note_unknown_outcome(&part.request, &what);
         }
-        self.repeat_or(part, happened, what, Some(refusal), context)
+        self.repeat_or(part, happened, what, Some(refusal), moment)
     }
 
     fn repeat_or(
@@ -230,13 +242,13 @@ impl GraphClient {
         happened: Happened,
         what: String,
         refusal: Option<GraphRefusal>,
-        context: &CallContext,
+        moment: Moment,
     ) -> Verdict {
         let attempt = Attempt {
             effect: part.request.effect,
             number: part.progress.attempts,
-            time_left: time_left(context),
-            jitter: random_jitter(),
+            time_left: moment.time_left,
+            jitter: moment.jitter,
         };
         let decision = decide(attempt, happened);
         if let (Happened::Answered { status: 429, .. }, Some(refusal)) = (happened, &refusal) {
@@ -245,9 +257,11 @@ impl GraphClient {
         match (decision, refusal) {
             (Decision::Again { after, .. }, _) => {
                 self.metrics().retried(self.connection().name.as_str());
-                Verdict::Again(Instant::now() + after)
+                Verdict::Again(moment.now + after)
             }
-            (Decision::NotNow { after }, Some(refusal)) => Verdict::Done(Err(GraphError::NotNow { refusal, after })),
+            (Decision::NotNow { after }, Some(refusal)) => {
+                Verdict::Done(Err(GraphError::NotNow { refusal, after }))
+            }
             (_, refusal) => Verdict::Done(Err(final_error(happened, what, refusal))),
         }
     }
@@ -266,6 +280,21 @@ impl GraphClient {
                 *verdict = Verdict::Done(Err(error.clone()));
             }
         }
+    }
+}
+
+/// What all parts of one call share when they are judged: the time and the dice, so that parts that failed alike are
+/// due together and go into one call again.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    now: Instant,
+    time_left: Duration,
+    jitter: f64,
+}
+
+impl Moment {
+    fn of(context: &CallContext) -> Self {
+        Self { now: Instant::now(), time_left: time_left(context), jitter: random_jitter() }
     }
 }
 

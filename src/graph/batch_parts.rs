@@ -35,7 +35,10 @@ impl Part {
     }
 
     /// The part's place and its result as the caller must see it.
-    pub(super) fn settle(&self, result: Result<GraphAnswer, GraphError>) -> (usize, Result<GraphAnswer, GraphError>) {
+    pub(super) fn settle(
+        &self,
+        result: Result<GraphAnswer, GraphError>,
+    ) -> (usize, Result<GraphAnswer, GraphError>) {
         (self.index, result.map_err(|error| self.progress.settle(error)))
     }
 }
@@ -117,8 +120,8 @@ impl PartAnswer {
 /// # Errors
 /// What is wrong, when it is not a batch answer at all.
 pub(super) fn parse_answer(body: &[u8]) -> Result<HashMap<usize, PartAnswer>, String> {
-    let call: ReadCall<'_> =
-        serde_json::from_slice(body).map_err(|error| format!("the batch answer is not readable ({error})"))?;
+    let call: ReadCall<'_> = serde_json::from_slice(body)
+        .map_err(|error| format!("the batch answer is not readable ({error})"))?;
     let mut answers = HashMap::with_capacity(call.responses.len());
     for part in call.responses {
         let id = match &part.id {

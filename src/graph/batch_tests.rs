@@ -59,7 +59,10 @@ async fn any_number_is_cut_into_calls_of_twenty_and_answered_in_order() {
         for (index, result) in results.into_iter().enumerate() {
             let answer = result.unwrap();
             let body: Value = serde_json::from_slice(&answer.body).unwrap();
-            assert_eq!((answer.status, body["url"].as_str().unwrap()), (201, format!("/me/events?n={index}").as_str()));
+            assert_eq!(
+                (answer.status, body["url"].as_str().unwrap()),
+                (201, format!("/me/events?n={index}").as_str())
+            );
         }
     }
     let first = server.seen().into_iter().find(|seen| seen.target == "/v1.0/$batch").unwrap();
@@ -119,6 +122,7 @@ async fn a_lost_call_leaves_writes_unknown_and_repeats_reads() {
         if number > 0 {
             return answer_parts(&seen, |part| Some(echo(part)));
         }
+        assert_eq!(parts_of(&seen).len(), 4);
         let (body, response) = flowing();
         body.send(Err(broken())).await.unwrap();
         response
@@ -126,7 +130,8 @@ async fn a_lost_call_leaves_writes_unknown_and_repeats_reads() {
     .await;
     let (client, _) = client(&server);
     let results = client.batch(vec![post("a", "{}"), get("b"), post("c", "{}"), get("d")], &context()).await;
-    let unknown: Vec<_> = results.iter().map(|result| matches!(result, Err(GraphError::OutcomeUnknown { .. }))).collect();
+    let unknown: Vec<_> =
+        results.iter().map(|result| matches!(result, Err(GraphError::OutcomeUnknown { .. }))).collect();
     assert_eq!(unknown, [true, false, true, false], "{results:?}");
     assert!(results[1].is_ok() && results[3].is_ok());
     assert_eq!(parts_of(&server.seen()[1]).len(), 2);
@@ -139,7 +144,9 @@ async fn each_part_has_its_own_fate() {
             let body = json!({"error": {"code": "C", "message": "words"}});
             match part["url"].as_str().unwrap_or_default() {
                 "/token" if number == 0 => Some(json!({"status": 401, "body": body})),
-                "/dependent" if number == 0 => Some(json!({"status": 424, "headers": {"Retry-After": "0"}, "body": body})),
+                "/dependent" if number == 0 => {
+                    Some(json!({"status": 424, "headers": {"Retry-After": "0"}, "body": body}))
+                }
                 "/gone" => Some(json!({"status": 404, "body": body})),
                 "/moved" => Some(json!({"status": 302, "headers": {"Location": "https://evil.example"}})),
                 "/gateway" => Some(json!({"status": 504, "body": "<html>"})),
@@ -154,7 +161,9 @@ async fn each_part_has_its_own_fate() {
     requests.push(post("not-json", "{"));
     let results = client.batch(requests, &context()).await;
     assert!(results[0].is_ok() && results[1].is_ok() && results[5].is_ok(), "{results:?}");
-    assert!(matches!(&results[2], Err(GraphError::Refused(refusal)) if refusal.status == 404 && refusal.message == "words"));
+    assert!(
+        matches!(&results[2], Err(GraphError::Refused(refusal)) if refusal.status == 404 && refusal.message == "words")
+    );
     assert!(matches!(results[3], Err(GraphError::BadAnswer { .. })));
     assert!(matches!(results[4], Err(GraphError::OutcomeUnknown { .. })));
     assert!(results[6..].iter().all(|result| matches!(result, Err(GraphError::BadRequest { .. }))));
@@ -179,7 +188,9 @@ async fn cancelling_stops_before_the_next_call() {
     let (client, _) = client(&server);
     let results = client.batch(numbered(60), &context).await;
     assert_eq!(server.seen().len(), 1);
-    assert!(results[..20].iter().all(|result| matches!(result, Ok(_) | Err(GraphError::OutcomeUnknown { .. }))));
+    assert!(
+        results[..20].iter().all(|result| matches!(result, Ok(_) | Err(GraphError::OutcomeUnknown { .. })))
+    );
     assert!(results[20..].iter().all(|result| matches!(result, Err(GraphError::Cancelled))));
 }
 
@@ -203,14 +214,17 @@ async fn parts_in_the_air_never_exceed_the_mailbox_and_mailboxes_go_side_by_side
     let (first, second) = tokio::join!(client.batch(numbered(20), &one), client.batch(numbered(20), &other));
     assert!(first.iter().chain(&second).all(Result::is_ok));
     assert_eq!(most.swap(0, Ordering::SeqCst), 1);
-    let many = (0..160).map(|index| GraphRequest { mailbox: Some(format!("m{}", index % 8)), ..post("a", "{}") }).collect();
+    let many = (0..160)
+        .map(|index| GraphRequest { mailbox: Some(format!("m{}", index % 8)), ..post("a", "{}") })
+        .collect();
     assert!(client.batch(many, &context()).await.iter().all(Result::is_ok));
     assert!((2..=CALLS_AT_ONCE).contains(&most.load(Ordering::SeqCst)), "{most:?}");
 }
 
 #[tokio::test]
 async fn large_bodies_are_spread_over_calls() {
-    let server = Server::start(|_, seen| async move { answer_parts(&seen, |_| Some(json!({"status": 204}))) }).await;
+    let server =
+        Server::start(|_, seen| async move { answer_parts(&seen, |_| Some(json!({"status": 204}))) }).await;
     let (client, _) = client(&server);
     let body = Bytes::from(format!("\"{}\"", "x".repeat(1024 * 1024)));
     let requests = (0..4).map(|_| GraphRequest { body: Some(body.clone()), ..post_at("a") }).collect();

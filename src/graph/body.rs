@@ -16,6 +16,9 @@ use crate::error::{chain, clean_foreign_text};
 use super::CallContext;
 use super::bounds::{Stop, bounded};
 
+/// Longest silence in the middle of an answer.
+const LONGEST_SILENCE: Duration = Duration::from_secs(15);
+
 /// Whether a request may have reached Graph.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SentMark(Arc<AtomicBool>);
@@ -99,7 +102,7 @@ impl BodyReader {
             return Err(BodyFault::TooLarge);
         }
         let begun = Instant::now();
-        let waited = tokio::time::timeout(self.left, self.response.chunk());
+        let waited = tokio::time::timeout(self.left.min(LONGEST_SILENCE), self.response.chunk());
         let piece = match bounded(context, waited).await {
             Err(stop) => return Err(BodyFault::Stopped(stop)),
             Ok(Err(_)) => return Err(BodyFault::Lost("the answer stood still".to_owned())),

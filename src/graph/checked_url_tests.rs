@@ -105,22 +105,32 @@ fn next_links_are_sent_as_they_came() {
         };
         assert_eq!(sent, expected);
         // What goes over the wire is this text, as hyper reads it.
-        assert_eq!(url.as_url().as_str().parse::<http::Uri>().unwrap().path_and_query().unwrap().as_str(), sent);
+        assert_eq!(
+            url.as_url().as_str().parse::<http::Uri>().unwrap().path_and_query().unwrap().as_str(),
+            sent
+        );
     }
     // Bytes that no URL may hold are encoded, because they cannot be sent otherwise.
-    let url = CheckedUrl::next_link(&root(), "https://graph.microsoft.com/v1.0/users?$filter=a eq \"é\"").unwrap();
+    let url =
+        CheckedUrl::next_link(&root(), "https://graph.microsoft.com/v1.0/users?$filter=a eq \"é\"").unwrap();
     assert_eq!(url.as_url().query(), Some("$filter=a%20eq%20%22%C3%A9%22"));
 }
 
 #[test]
 fn the_same_origin_is_recognised_in_its_spellings() {
     for (link, sent) in [
-        ("https://graph.microsoft.com/v1.0/users?$skiptoken=1", "https://graph.microsoft.com/v1.0/users?$skiptoken=1"),
+        (
+            "https://graph.microsoft.com/v1.0/users?$skiptoken=1",
+            "https://graph.microsoft.com/v1.0/users?$skiptoken=1",
+        ),
         ("HTTPS://GRAPH.Microsoft.COM:443/v1.0/users", "https://graph.microsoft.com/v1.0/users"),
         ("https://graph.microsoft.com/beta/users", "https://graph.microsoft.com/beta/users"),
         ("users?$skiptoken=1", "https://graph.microsoft.com/v1.0/users?$skiptoken=1"),
         ("/v1.0/users?$skiptoken=1", "https://graph.microsoft.com/v1.0/users?$skiptoken=1"),
-        ("users?next=https://evil.example", "https://graph.microsoft.com/v1.0/users?next=https://evil.example"),
+        (
+            "users?next=https://evil.example",
+            "https://graph.microsoft.com/v1.0/users?next=https://evil.example",
+        ),
     ] {
         assert_eq!(CheckedUrl::next_link(&root(), link).unwrap().as_url().as_str(), sent, "{link}");
     }
@@ -129,10 +139,34 @@ fn the_same_origin_is_recognised_in_its_spellings() {
 #[test]
 fn hostile_paths_are_refused() {
     for path in [
-        "/me/messages", "//evil.example/x", "https://evil.example/x", "http:\\\\evil.example", "\\\\evil.example", "me\\messages",
-        "..", "../beta/me", "me/../../beta", "me/..", "%2e%2e/beta", "me/.%2e/x", "me/%2E./x", "./me", "me/./x", "me/%2e", "..%2f..%2fbeta",
-        "x/..%5c..%5cbeta", "users//messages", "me/messages#x", "me/messages?$select=a#b", "me/mess\r\nages", "me/\u{0}", "me/%00", "me/%0d%0aX",
-        "me/messages?$filter=a\nb", " me", "me ",
+        "/me/messages",
+        "//evil.example/x",
+        "https://evil.example/x",
+        "http:\\\\evil.example",
+        "\\\\evil.example",
+        "me\\messages",
+        "..",
+        "../beta/me",
+        "me/../../beta",
+        "me/..",
+        "%2e%2e/beta",
+        "me/.%2e/x",
+        "me/%2E./x",
+        "./me",
+        "me/./x",
+        "me/%2e",
+        "..%2f..%2fbeta",
+        "x/..%5c..%5cbeta",
+        "users//messages",
+        "me/messages#x",
+        "me/messages?$select=a#b",
+        "me/mess\r\nages",
+        "me/\u{0}",
+        "me/%00",
+        "me/%0d%0aX",
+        "me/messages?$filter=a\nb",
+        " me",
+        "me ",
     ] {
         let error = CheckedUrl::below_root(&root(), path);
         assert!(matches!(error, Err(GraphError::BadRequest { .. })), "{path:?} came through as {error:?}");

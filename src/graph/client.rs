@@ -1,32 +1,25 @@
-//! The Microsoft Graph client: one request, tried until it has an answer, a refusal or no time. Holds the only function
-//! that sets `Authorization`, which takes only a [`CheckedUrl`]. Never follows a redirect and never reads without bound.
+//! The Microsoft Graph client: one request, tried until it has an answer, a refusal or no time. What one try is stands in
+//! `attempt.rs`, whether there is another in `retry.rs`. Never reads without bound.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, LOCATION};
-use zeroize::Zeroizing;
+use http::header::LOCATION;
 
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::Clock;
 use crate::connection::Connection;
-use crate::error::clean_foreign_text;
 use crate::telemetry::Metrics;
-use crate::token::{AccessToken, TokenGeneration, TokenHandle};
+use crate::token::{TokenGeneration, TokenHandle};
 
+use super::attempt::{Call, Opened, Outcome, stopped_while_waiting};
 use super::bearer::Bearer;
-use super::body::{BodyFault, BodyReader, MarkedBody, SentMark, describe};
-use super::bounds::{Stop, bounded, time_left};
+use super::body::{BodyFault, BodyReader};
+use super::bounds::{bounded, time_left};
 use super::checked_url::CheckedUrl;
-use super::governor::{Governor, Slot};
-use super::refusal::{ERROR_BODY_LIMIT, claims_challenge, parse_refusal, request_id, wants_fresher_token};
-use super::retry::{Attempt, Decision, Happened, decide, random_jitter, retry_after, was_surely_not_done};
-use super::settle::{Progress, final_error, is_write};
+use super::governor::Governor;
+use super::refusal::request_id;
+use super::retry::{Attempt, Decision, Happened, decide, random_jitter, was_surely_not_done};
+use super::settle::{Progress, final_error};
 use super::{CallContext, GraphAnswer, GraphError, GraphRefusal, GraphRequest};
-
-/// Longest wait for the rest of an error body: the status is known already, only the words are missing.
-const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 
 /// One connection's way to Microsoft Graph.
 #[derive(Debug)]
@@ -38,33 +31,6 @@ pub struct GraphClient {
     metrics: Arc<Metrics>,
     page_bytes: usize,
     clock: Clock,
-}
-
-/// One request on its way, with where it goes and who waits for it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Call<'a> {
-    pub(super) request: &'a GraphRequest,
-    pub(super) url: &'a CheckedUrl,
-    pub(super) context: &'a CallContext,
-    /// Places it takes in its mailbox's lane: 1, or more for a batch whose parts run side by side.
-    pub(super) slots: u32,
-}
-
-/// A 2xx answer whose body has not been read.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) response: reqwest::Response,
-    pub(super) slot: Slot,
-    /// The token it was got with.
-    pub(super) token: TokenGeneration,
-}
-
-/// How one attempt ended.
-enum Outcome {
-    Good(Opened),
-    /// The token was refused; `claims` is the challenge that came with it.
-    TokenRefused { seen: TokenGeneration, claims: Option<String>, refusal: GraphRefusal },
-    Failed { happened: Happened, what: String, refusal: Option<GraphRefusal>, slot: Slot },
 }
 
 impl GraphClient {
@@ -101,7 +67,11 @@ impl GraphClient {
     ///
     /// # Errors
     /// [`GraphError`]. A write that was sent and then stopped, lost or timed out is [`GraphError::OutcomeUnknown`].
-    pub async fn send(&self, request: GraphRequest, context: &CallContext) -> Result<GraphAnswer, GraphError> {
+    pub async fn send(
+        &self,
+        request: GraphRequest,
+        context: &CallContext,
+    ) -> Result<GraphAnswer, GraphError> {
         self.exchange(&request, context, 1).await.map(|(answer, _)| answer)
     }
 
@@ -128,9 +98,11 @@ impl GraphClient {
         loop {
             let Opened { response, slot, token } = self.open(call, progress).await?;
             let status = response.status().as_u16();
-            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            let location =
+                response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
             let request_id = request_id(response.headers());
-            let body = BodyReader::new(response, self.page_bytes, self.connection.timeout).whole(call.context).await;
+            let body =
+                BodyReader::new(response, self.page_bytes, self.connection.timeout).whole(call.context).await;
             drop(slot);
             let fault = match body {
                 Ok(body) => return Ok((GraphAnswer { status, body, location, request_id }, token)),
@@ -141,7 +113,8 @@ impl GraphClient {
                 BodyFault::TooLarge => format!("the answer is larger than {} bytes", self.page_bytes),
                 BodyFault::Stopped(stop) => stopped_while_waiting(*stop).to_owned(),
             };
-            progress.note_unknown_outcome(call.request, &format!("it was answered with {status}, but {what}"));
+            progress
+                .note_unknown_outcome(call.request, &format!("it was answered with {status}, but {what}"));
             match fault {
                 BodyFault::Stopped(stop) => return Err(stop.into()),
                 BodyFault::TooLarge => return Err(self.too_large()),
@@ -162,7 +135,9 @@ impl GraphClient {
             progress.attempts += 1;
             match self.attempt(call, progress).await? {
                 Outcome::Good(opened) => return Ok(opened),
-                Outcome::TokenRefused { refusal, .. } if progress.renewed => return Err(GraphError::Refused(refusal)),
+                Outcome::TokenRefused { refusal, .. } if progress.renewed => {
+                    return Err(GraphError::Refused(refusal));
+                }
                 Outcome::TokenRefused { seen, claims, .. } => {
                     progress.renewed = true;
                     self.renew(seen, claims, call.context).await?;
@@ -252,144 +227,6 @@ impl GraphClient {
         }
     }
 
-    /// One attempt: a place in the lane, a token, one request, and the head of its answer.
-    async fn attempt(&self, call: Call<'_>, progress: &mut Progress) -> Result<Outcome, GraphError> {
-        let context = call.context;
-        let slot =
-            self.governor.enter(&self.connection, call.request.mailbox.as_deref(), call.slots, context).await?;
-        let token = bounded(context, self.bearer.get(time_left(context))).await??;
-        let mark = SentMark::default();
-        let request = self.authorised(call, &token, &mark, progress.new_connection)?;
-        let stopwatch = Clock::stopwatch();
-        // The head may take as long as the whole answer: a large page is made before its first byte is sent.
-        let sent = tokio::time::timeout(self.connection.timeout, self.http.execute(request));
-        let response = match bounded(context, sent).await {
-            Err(stop) => {
-                self.note(call, progress, &stopwatch, "no_answer", None);
-                if mark.is_set() {
-                    progress.note_unknown_outcome(call.request, stopped_while_waiting(stop));
-                }
-                return Err(stop.into());
-            }
-            Ok(Err(_)) => {
-                self.note(call, progress, &stopwatch, "no_answer", None);
-                let what = format!("no answer came within {} seconds", self.connection.timeout.as_secs());
-                return Ok(Outcome::Failed { happened: lost_unless(!mark.is_set()), what, refusal: None, slot });
-            }
-            Ok(Ok(Err(error))) => {
-                self.note(call, progress, &stopwatch, "no_answer", None);
-                let happened = lost_unless(error.is_connect() || error.is_builder() || !mark.is_set());
-                return Ok(Outcome::Failed { happened, what: describe(error), refusal: None, slot });
-            }
-            Ok(Ok(Ok(response))) => response,
-        };
-        self.note(call, progress, &stopwatch, class(response.status()), Some(&response));
-        if response.status().is_success() {
-            return Ok(Outcome::Good(Opened { response, slot, token: token.generation }));
-        }
-        Ok(self.refused(call, response, token.generation, slot).await)
-    }
-
-    /// Reads what Graph says about an answer that is not 2xx.
-    async fn refused(
-        &self,
-        call: Call<'_>,
-        response: reqwest::Response,
-        seen: TokenGeneration,
-        slot: Slot,
-    ) -> Outcome {
-        let status = response.status().as_u16();
-        let headers = response.headers().clone();
-        if let Some(location) = headers.get(LOCATION).filter(|_| (300..400).contains(&status)) {
-            tracing::warn!(connection = %self.connection.name, request_id = %call.context.request_id, status,
-                location = %clean_foreign_text(&String::from_utf8_lossy(location.as_bytes())),
-                "Graph answered with a redirect, which is never followed.");
-        }
-        let time = ERROR_BODY_TIME.min(self.connection.timeout);
-        let body = BodyReader::new(response, ERROR_BODY_LIMIT, time).beginning(call.context).await;
-        let refusal = parse_refusal(status, request_id(&headers), &body);
-        if status == 401 || wants_fresher_token(&refusal) {
-            return Outcome::TokenRefused { seen, claims: claims_challenge(&headers), refusal };
-        }
-        let retry_after = retry_after(&headers, self.clock.now());
-        if status == 429 || (status == 503 && retry_after.is_some()) {
-            self.metrics.throttled(self.connection.name.as_str());
-        }
-        let what = format!("status {status} {}: {}", refusal.code, refusal.message);
-        Outcome::Failed { happened: Happened::Answered { status, retry_after }, what, refusal: Some(refusal), slot }
-    }
-
-    /// The one place where the token is put on a request; the URL's type says that it was compared with the
-    /// connection's origin.
-    fn authorised(
-        &self,
-        call: Call<'_>,
-        token: &AccessToken,
-        mark: &SentMark,
-        new_connection: bool,
-    ) -> Result<reqwest::Request, GraphError> {
-        let Call { request, url, context, .. } = call;
-        let bad = |what: String| GraphError::BadRequest { what };
-        let mut built = reqwest::Request::new(request.method.clone(), url.as_url().clone());
-        let headers = built.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Ok(id) = HeaderValue::from_str(&context.request_id) {
-            headers.insert("client-request-id", id);
-        }
-        for (name, value) in &request.headers {
-            let name = http::HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad(format!("'{name}' is not a header name")))?;
-            if matches!(name.as_str(), "authorization" | "host" | "content-length" | "transfer-encoding" | "connection") {
-                return Err(bad(format!("the header '{name}' belongs to the client")));
-            }
-            let value = HeaderValue::from_str(value)
-                .map_err(|_| bad(format!("the value of header '{name}' has characters that no header can hold")))?;
-            headers.insert(name, value);
-        }
-        // Graph advises a new connection after a 503, because one connection stays on one front end. reqwest's pool cannot be
-        // told to open one, but over HTTP/1.1 this closes the old one after the repeat, so that a sick front end is met
-        // at most twice in a row; over HTTP/2 hyper drops the header, and Graph's load balancing has to do it.
-        if new_connection {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        let bearer = Zeroizing::new(format!("Bearer {}", token.secret.expose()));
-        let mut bearer = HeaderValue::from_str(&bearer)
-            .map_err(|_| bad("the access token has characters that no header can hold; give a new one".to_owned()))?;
-        bearer.set_sensitive(true);
-        headers.insert(AUTHORIZATION, bearer);
-        match &request.body {
-            Some(body) if !body.is_empty() => {
-                headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-                *built.body_mut() = Some(reqwest::Body::wrap(MarkedBody::new(body.clone(), mark.clone())));
-            }
-            // Nobody asks for an empty body, so such a request counts as sent from the start.
-            _ => {
-                mark.set();
-                if is_write(request) {
-                    *built.body_mut() = Some(Bytes::new().into());
-                }
-            }
-        }
-        Ok(built)
-    }
-
-    /// Counts and logs one attempt: the path without its query, never a token or a body.
-    fn note(
-        &self,
-        call: Call<'_>,
-        progress: &Progress,
-        stopwatch: &Stopwatch,
-        outcome: &'static str,
-        response: Option<&reqwest::Response>,
-    ) {
-        self.metrics.graph_request(self.connection.name.as_str(), outcome);
-        tracing::debug!(connection = %self.connection.name, method = %call.request.method, path = call.url.path(),
-            status = response.map(|response| response.status().as_u16()), outcome,
-            ms = stopwatch.elapsed().as_millis(), attempt = progress.attempts,
-            request_id = %call.context.request_id,
-            graph_request_id = response.and_then(|response| request_id(response.headers())),
-            "Graph request.");
-    }
-
     pub(super) fn too_large(&self) -> GraphError {
         let what = format!(
             "it is larger than {} bytes; lower the page size, ask for fewer columns or raise [Limits] PageBytes",
@@ -402,32 +239,24 @@ impl GraphClient {
         self.page_bytes
     }
 
+    pub(super) fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    pub(super) fn bearer(&self) -> &Bearer {
+        &self.bearer
+    }
+
+    pub(super) fn governor(&self) -> &Arc<Governor> {
+        &self.governor
+    }
+
     pub(super) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
     pub(super) fn now(&self) -> crate::clock::Timestamp {
         self.clock.now()
-    }
-}
-
-fn lost_unless(not_sent: bool) -> Happened {
-    if not_sent { Happened::NotSent } else { Happened::Lost }
-}
-
-fn stopped_while_waiting(stop: Stop) -> &'static str {
-    match stop {
-        Stop::Cancelled => "the run was cancelled before the answer came",
-        Stop::Deadline => "the time limit passed before the answer came",
-    }
-}
-
-fn class(status: http::StatusCode) -> &'static str {
-    match status.as_u16() {
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
     }
 }
 

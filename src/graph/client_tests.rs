@@ -2,14 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
+use bytes::Bytes;
 
 use super::super::test_support::*;
 use super::super::{CallContext, Effect};
 use super::*;
 
-const REFUSAL: &str = r#"{"error":{"code":"SomeCode","message":"Some words.","innerError":{"request-id":"inner"}}}"#;
+const REFUSAL: &str =
+    r#"{"error":{"code":"SomeCode","message":"Some words.","innerError":{"request-id":"inner"}}}"#;
 
 #[tokio::test]
 async fn a_request_carries_what_it_must_and_the_answer_comes_whole() {
@@ -22,7 +25,10 @@ async fn a_request_carries_what_it_must_and_the_answer_comes_whole() {
     request.headers = vec![("Prefer", "return=minimal".to_owned())];
     let answer = client.send(request, &context()).await.unwrap();
     assert_eq!((answer.status, &answer.body[..]), (201, &br#"{"id":"1"}"#[..]));
-    assert_eq!((answer.location.as_deref(), answer.request_id.as_deref()), (Some("https://x/1"), Some("rid")));
+    assert_eq!(
+        (answer.location.as_deref(), answer.request_id.as_deref()),
+        (Some("https://x/1"), Some("rid"))
+    );
     let seen = &server.seen()[0];
     assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/v1.0/me/events?$select=id"));
     assert_eq!(seen.body, r#"{"a":1}"#);
@@ -42,7 +48,9 @@ async fn a_request_carries_what_it_must_and_the_answer_comes_whole() {
 async fn headers_of_the_client_cannot_be_replaced() {
     let server = Server::start(|_, _| async { answer(204, &[], "") }).await;
     let (client, _) = client(&server);
-    for (name, value) in [("Authorization", "Bearer x"), ("Host", "evil"), ("bad name", "x"), ("Prefer", "a\r\nb")] {
+    for (name, value) in
+        [("Authorization", "Bearer x"), ("Host", "evil"), ("bad name", "x"), ("Prefer", "a\r\nb")]
+    {
         let request = GraphRequest { headers: vec![(name, value.to_owned())], ..get("me") };
         let error = client.send(request, &context()).await.unwrap_err();
         assert!(matches!(error, GraphError::BadRequest { .. }), "{name}: {error}");
@@ -87,9 +95,14 @@ async fn the_retry_table_over_the_wire() {
         match (status, got) {
             (_, Ok(_)) => {}
             (400 | 403 | 404, Err(GraphError::Refused(refusal))) => {
-                assert_eq!((refusal.code.as_str(), refusal.request_id.as_deref()), ("SomeCode", Some("inner")));
+                assert_eq!(
+                    (refusal.code.as_str(), refusal.request_id.as_deref()),
+                    ("SomeCode", Some("inner"))
+                );
             }
-            (408 | 500.., Err(GraphError::OutcomeUnknown { what })) => assert!(what.contains("Some words."), "{what}"),
+            (408 | 500.., Err(GraphError::OutcomeUnknown { what })) => {
+                assert!(what.contains("Some words."), "{what}");
+            }
             (status, other) => panic!("{status}: {other:?}"),
         }
     }
@@ -118,7 +131,9 @@ async fn a_lost_answer_is_asked_for_again_only_by_reads() {
 
 #[tokio::test]
 async fn a_repeated_delete_that_finds_nothing_is_unknown_and_not_refused() {
-    let server = Server::start(|number, _| async move { answer(if number == 0 { 504 } else { 404 }, &[], REFUSAL) }).await;
+    let server =
+        Server::start(|number, _| async move { answer(if number == 0 { 504 } else { 404 }, &[], REFUSAL) })
+            .await;
     let (client, _) = client(&server);
     let request = GraphRequest { method: http::Method::DELETE, ..get("me/messages/1") };
     let error = client.send(request, &context()).await.unwrap_err();
@@ -131,7 +146,8 @@ async fn nobody_there_is_unreachable_even_for_a_write() {
     let root = server.root();
     drop(server);
     let (client, _) = client_with(connection(root));
-    let soon = CallContext { deadline: tokio::time::Instant::now() + Duration::from_millis(1700), ..context() };
+    let soon =
+        CallContext { deadline: tokio::time::Instant::now() + Duration::from_millis(1700), ..context() };
     let error = client.send(post("me/sendMail", "{}"), &soon).await.unwrap_err();
     assert!(matches!(error, GraphError::Unreachable { .. }), "{error}");
 }
@@ -143,7 +159,10 @@ async fn a_wait_beyond_the_deadline_is_not_begun_and_holds_others_back() {
     let begun = tokio::time::Instant::now();
     for _ in 0..3 {
         let error = client.send(get("me"), &context()).await.unwrap_err();
-        assert!(matches!(&error, GraphError::NotNow { after, refusal } if after.as_secs() >= 98 && refusal.status == 429), "{error:?}");
+        assert!(
+            matches!(&error, GraphError::NotNow { after, refusal } if after.as_secs() >= 98 && refusal.status == 429),
+            "{error:?}"
+        );
     }
     assert_eq!(server.seen().len(), 1, "the gate is closed for the other calls");
     assert!(begun.elapsed() < Duration::from_secs(10));
@@ -157,13 +176,18 @@ async fn a_refused_token_is_renewed_once_with_the_claims() {
     let server = Server::start(move |number, _| {
         let challenge = challenge.clone();
         async move {
-            if number == 0 { answer(401, &[("WWW-Authenticate", &challenge)], "") } else { answer(200, &[], "{}") }
+            if number == 0 {
+                answer(401, &[("WWW-Authenticate", &challenge)], "")
+            } else {
+                answer(200, &[], "{}")
+            }
         }
     })
     .await;
     let (client, tokens) = client(&server);
     client.send(post("me/sendMail", "{}"), &context()).await.unwrap();
-    let bearers: Vec<_> = server.seen().iter().map(|seen| seen.headers["authorization"].to_str().unwrap().to_owned()).collect();
+    let bearers: Vec<_> =
+        server.seen().iter().map(|seen| seen.headers["authorization"].to_str().unwrap().to_owned()).collect();
     assert_eq!(bearers, ["Bearer token-1", "Bearer token-2"]);
     assert_eq!(*tokens.claims.lock().unwrap(), [Some(claims.to_owned())]);
 }
@@ -172,7 +196,10 @@ async fn a_refused_token_is_renewed_once_with_the_claims() {
 async fn a_token_refused_twice_is_a_refusal() {
     for (status, body) in [
         (401, REFUSAL),
-        (403, r#"{"error":{"code":"x","message":"Token expected to be at least 45 minutes away from expiry"}}"#),
+        (
+            403,
+            r#"{"error":{"code":"x","message":"Token expected to be at least 45 minutes away from expiry"}}"#,
+        ),
     ] {
         let server = Server::start(move |_, _| async move { answer(status, &[], body) }).await;
         let (client, tokens) = client(&server);
@@ -195,7 +222,10 @@ async fn redirects_are_refused_and_never_followed() {
         let (client, _) = client(&server);
         for request in [get("me"), post("me/sendMail", "{}")] {
             let error = client.send(request, &context()).await.unwrap_err();
-            assert!(matches!(&error, GraphError::BadAnswer { what } if !what.contains("steal")), "{status}: {error}");
+            assert!(
+                matches!(&error, GraphError::BadAnswer { what } if !what.contains("steal")),
+                "{status}: {error}"
+            );
         }
         assert_eq!(server.seen().len(), 2);
     }
@@ -231,7 +261,10 @@ async fn endless_bodies_and_bombs_are_bounded() {
     assert!(BOMB.len() < 20_000);
     for path in ["bomb", "announced", "endless"] {
         let error = client.send(get(path), &context()).await.unwrap_err();
-        assert!(matches!(&error, GraphError::BadAnswer { what } if what.contains("PageBytes")), "{path}: {error}");
+        assert!(
+            matches!(&error, GraphError::BadAnswer { what } if what.contains("PageBytes")),
+            "{path}: {error}"
+        );
         let mut pages = client.pages(get(path), context());
         let error = pages.next().await.unwrap_err();
         assert!(matches!(error, GraphError::BadAnswer { .. }), "{path}: {error}");
@@ -245,9 +278,11 @@ async fn endless_bodies_and_bombs_are_bounded() {
 async fn cancelling_tells_reads_from_writes_and_before_from_after() {
     let server = Server::start(|_, _| std::future::pending::<http::Response<Body>>()).await;
     let (client, _) = client(&server);
-    for (request, sent, unknown) in
-        [(get("me"), true, false), (post("me/sendMail", "{}"), true, true), (post("me/sendMail", "{}"), false, false)]
-    {
+    for (request, sent, unknown) in [
+        (get("me"), true, false),
+        (post("me/sendMail", "{}"), true, true),
+        (post("me/sendMail", "{}"), false, false),
+    ] {
         let context = context();
         let before = server.seen().len();
         if !sent {
@@ -270,7 +305,8 @@ async fn cancelling_tells_reads_from_writes_and_before_from_after() {
 async fn the_deadline_and_the_timeout_end_a_silent_server() {
     let server = Server::start(|_, _| std::future::pending::<http::Response<Body>>()).await;
     let (patient, _) = client(&server);
-    let soon = || CallContext { deadline: tokio::time::Instant::now() + Duration::from_millis(300), ..context() };
+    let soon =
+        || CallContext { deadline: tokio::time::Instant::now() + Duration::from_millis(300), ..context() };
     assert!(matches!(patient.send(get("me"), &soon()).await, Err(GraphError::Deadline)));
     let late = patient.send(post("me/sendMail", "{}"), &soon()).await;
     assert!(matches!(late, Err(GraphError::OutcomeUnknown { .. })), "{late:?}");
@@ -278,7 +314,10 @@ async fn the_deadline_and_the_timeout_end_a_silent_server() {
     hasty.timeout = Duration::from_millis(200);
     let (hasty, _) = client_with(hasty);
     let silent = hasty.send(post("me/sendMail", "{}"), &context()).await;
-    assert!(matches!(&silent, Err(GraphError::OutcomeUnknown { what }) if what.contains("no answer")), "{silent:?}");
+    assert!(
+        matches!(&silent, Err(GraphError::OutcomeUnknown { what }) if what.contains("no answer")),
+        "{silent:?}"
+    );
 }
 
 #[tokio::test]
@@ -297,7 +336,8 @@ async fn a_mailbox_never_has_more_than_four_requests() {
     .await;
     let (client, _) = client(&server);
     let calls = (0..24).map(|_| {
-        let (client, request) = (Arc::clone(&client), GraphRequest { mailbox: Some("m".to_owned()), ..get("me") });
+        let (client, request) =
+            (Arc::clone(&client), GraphRequest { mailbox: Some("m".to_owned()), ..get("me") });
         async move { client.send(request, &context()).await.map(drop) }
     });
     assert!(futures_util::future::join_all(calls).await.iter().all(Result::is_ok));

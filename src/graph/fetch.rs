@@ -7,10 +7,11 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::attempt::{Call, Opened};
 use super::body::{BodyFault, BodyReader};
 use super::bounds::bounded;
 use super::checked_url::CheckedUrl;
-use super::client::{Call, GraphClient, Opened};
+use super::client::GraphClient;
 use super::settle::Progress;
 use super::{CallContext, GraphError, GraphRequest};
 
@@ -118,7 +119,11 @@ async fn receive(walk: &Walk, url: &CheckedUrl, sender: &mpsc::Sender<Piece>) ->
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(piece)) => {
                 slot = None;
-                if bounded(context, sender.send(piece)).await.map_err(|stop| Piece::Failed(stop.into()))?.is_err() {
+                if bounded(context, sender.send(piece))
+                    .await
+                    .map_err(|stop| Piece::Failed(stop.into()))?
+                    .is_err()
+                {
                     return Ok(());
                 }
             }

@@ -21,7 +21,8 @@ async fn no_more_than_four_at_once_in_a_mailbox_and_all_get_their_turn() {
     let (now, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let mut tasks = tokio::task::JoinSet::new();
     for index in 0..40 {
-        let (governor, connection, now, most) = (governor.clone(), connection.clone(), now.clone(), most.clone());
+        let (governor, connection, now, most) =
+            (governor.clone(), connection.clone(), now.clone(), most.clone());
         tasks.spawn(async move {
             let mailbox = if index % 2 == 0 { "Ada@contoso.example" } else { "ada@CONTOSO.example" };
             let slot = governor.enter(&connection, Some(mailbox), 1, &context()).await.unwrap();
@@ -77,7 +78,10 @@ async fn a_gate_that_opens_too_late_fails_at_once() {
     governor.close_gate(&connection, None, Duration::from_secs(61), &throttled());
     let begun = Instant::now();
     let error = governor.enter(&connection, None, 1, &context()).await.unwrap_err();
-    assert!(matches!(error, GraphError::NotNow { after, .. } if after == Duration::from_secs(61)), "{error:?}");
+    assert!(
+        matches!(error, GraphError::NotNow { after, .. } if after == Duration::from_secs(61)),
+        "{error:?}"
+    );
     assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
@@ -101,7 +105,12 @@ fn forgotten_closed_lanes_are_bounded() {
     runtime.block_on(async {
         let (governor, connection) = (Governor::new(), app());
         for mailbox in 0..IDLE_LANES * 2 {
-            governor.close_gate(&connection, Some(&mailbox.to_string()), Duration::from_secs(60), &throttled());
+            governor.close_gate(
+                &connection,
+                Some(&mailbox.to_string()),
+                Duration::from_secs(60),
+                &throttled(),
+            );
         }
         assert!(governor.lanes().len() <= IDLE_LANES);
     });

@@ -6,13 +6,14 @@
 //!                                                                                                  └─ batch: 20 a call
 //! ```
 //!
-//! * `checked_url.rs` is the only way to a URL that may carry the token; `client.rs` has the one function that sets
+//! * `checked_url.rs` is the only way to a URL that may carry the token; `attempt.rs` has the one function that sets
 //!   `Authorization`, and takes nothing else.
 //! * `retry.rs` decides, without doing, what is sent again; `settle.rs` makes sure that a write whose outcome is unknown
 //!   says so, whatever stopped it.
 //! * `fetch.rs` receives one page in a task of its own, `scan.rs` cuts it into rows while it arrives, `pages.rs` strings
 //!   pages together.
 
+mod attempt;
 mod batch;
 mod batch_parts;
 mod bearer;
@@ -21,6 +22,7 @@ mod bounds;
 mod checked_url;
 mod client;
 mod fetch;
+mod follow;
 mod governor;
 mod links;
 mod model;

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
+use super::attempt::Call;
 use super::checked_url::CheckedUrl;
-use super::client::{Call, GraphClient};
+use super::client::GraphClient;
 use super::fetch::{PageFetch, Piece, Walk};
+use super::follow::ScanFault;
 use super::links::LinkGuard;
 use super::retry::Happened;
 use super::rows::RowsDigest;
-use super::scan::{PageScanner, ScanFault};
+use super::scan::PageScanner;
 use super::settle::Progress;
 use super::{CallContext, GraphError, GraphRequest, RowBatch};
 
@@ -229,7 +231,9 @@ impl Reading {
 
 fn note_link(guard: &mut LinkGuard, url: &CheckedUrl) -> Result<(), GraphError> {
     guard.note(url.as_url().as_str()).map_err(|pages| GraphError::BadAnswer {
-        what: format!("its links to the next page run in a loop: page {pages} leads back to a page that was read before"),
+        what: format!(
+            "its links to the next page run in a loop: page {pages} leads back to a page that was read before"
+        ),
     })
 }
 
@@ -242,7 +246,8 @@ fn bad_page(fault: ScanFault) -> GraphError {
 }
 
 fn changed_meanwhile() -> GraphError {
-    let what = "the connection broke in the middle of a page, and the page had changed when it was read again";
+    let what =
+        "the connection broke in the middle of a page, and the page had changed when it was read again";
     GraphError::Unreachable { what: what.to_owned() }
 }
 

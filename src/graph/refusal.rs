@@ -41,7 +41,8 @@ pub(super) fn parse_refusal(status: u16, request_id: Option<String>, body: &[u8]
                 if refusal.request_id.is_none() {
                     refusal.request_id = Some(text_of(inner.get("request-id"))).filter(|id| !id.is_empty());
                 }
-                level = inner.get("innerError").or_else(|| inner.get("innererror")).and_then(Value::as_object);
+                level =
+                    inner.get("innerError").or_else(|| inner.get("innererror")).and_then(Value::as_object);
             }
         }
         // Gateways before Graph answer in OAuth's shape (RFC 6749 section 5.2).
@@ -56,7 +57,9 @@ pub(super) fn parse_refusal(status: u16, request_id: Option<String>, body: &[u8]
             (true, _) => "the answer has no text".to_owned(),
             (false, true) => "the answer has no error message".to_owned(),
             // A page of HTML comes from something between the agent and Graph; its text helps nobody.
-            (false, false) => "the answer is not JSON; something between the agent and Graph may have sent it".to_owned(),
+            (false, false) => {
+                "the answer is not JSON; something between the agent and Graph may have sent it".to_owned()
+            }
         };
     }
     refusal
@@ -94,7 +97,8 @@ fn quoted_parameter<'a>(challenge: &'a str, name: &str) -> Option<&'a str> {
     let mut rest = challenge;
     loop {
         let found = rest.to_ascii_lowercase().find(name)?;
-        let stands_alone = !rest[..found].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '_');
+        let stands_alone =
+            !rest[..found].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '_');
         let after = rest[found + name.len()..].trim_start();
         if stands_alone && let Some(value) = after.strip_prefix('=') {
             return value.trim_start().strip_prefix('"')?.split('"').next();
@@ -124,7 +128,11 @@ mod tests {
             (r#"{"error":null}"#, "", "the answer has no error message"),
             ("[]", "", "the answer has no error message"),
             ("", "", "the answer has no text"),
-            ("<html>Bad gateway</html>", "", "the answer is not JSON; something between the agent and Graph may have sent it"),
+            (
+                "<html>Bad gateway</html>",
+                "",
+                "the answer is not JSON; something between the agent and Graph may have sent it",
+            ),
         ] {
             let refusal = parse_refusal(400, None, body.as_bytes());
             assert_eq!((refusal.code.as_str(), refusal.message.as_str()), (code, message), "{body}");
@@ -168,7 +176,11 @@ mod tests {
         let message = "The access token is expected to be at least 45 minutes away from expiry.".to_owned();
         let refusal = GraphRefusal { status: 403, message, ..GraphRefusal::default() };
         assert!(wants_fresher_token(&refusal));
-        assert!(!wants_fresher_token(&GraphRefusal { status: 403, message: "No.".into(), ..GraphRefusal::default() }));
+        assert!(!wants_fresher_token(&GraphRefusal {
+            status: 403,
+            message: "No.".into(),
+            ..GraphRefusal::default()
+        }));
         assert!(!wants_fresher_token(&GraphRefusal { status: 503, ..refusal }));
     }
 }

@@ -79,7 +79,9 @@ mod tests {
 
     #[test]
     fn rows_are_taken_from_the_front() {
-        for (count, left) in [(0, vec!["1", "2", "3"]), (1, vec!["2", "3"]), (2, vec!["3"]), (3, vec![]), (9, vec![])] {
+        for (count, left) in
+            [(0, vec!["1", "2", "3"]), (1, vec!["2", "3"]), (2, vec!["3"]), (3, vec![]), (9, vec![])]
+        {
             let mut batch = batch();
             batch.drop_front(count);
             let rows: Vec<_> = batch.rows().map(|row| String::from_utf8_lossy(row).into_owned()).collect();
@@ -97,7 +99,12 @@ mod tests {
         };
         let same = digest(&[b"{\"id\":1}", b"{}"]);
         assert_eq!(same, digest(&[b"{\"id\":1}", b"{}"]));
-        for other in [&[b"{\"id\":2}" as &[u8], b"{}"][..], &[b"{}", b"{\"id\":1}"], &[b"{\"id\":1}{}"], &[b"{\"id\":1}", b"{}\0"]] {
+        for other in [
+            &[b"{\"id\":2}" as &[u8], b"{}"][..],
+            &[b"{}", b"{\"id\":1}"],
+            &[b"{\"id\":1}{}"],
+            &[b"{\"id\":1}", b"{}\0"],
+        ] {
             assert_ne!(same, digest(other));
         }
     }

@@ -53,16 +53,34 @@ fn pages_are_cut_into_rows() {
     for (text, expected) in [
         (r#"{"value":[]}"#, page(&[], None, None)),
         (r#" { "value" : [ ] } "#, page(&[], None, None)),
-        (r#"{"@odata.nextLink":"https:\/\/x\u002fy","value":[{"a":"]}\"{"}]}"#, page(&[r#"{"a":"]}\"{"}"#], Some("https://x/y"), None)),
-        (r#"{"value":[{"a":[{}]} , {"b":"\\"}],"@odata.nextLink":"n","@odata.count":7}"#, page(&[r#"{"a":[{}]}"#, r#"{"b":"\\"}"#], Some("n"), Some(7))),
-        (r#"{"\u0040odata.nextLink":"n","\u0076alue":["a" ,1, null,[1],true,-1.5e3]}"#, page(&[r#""a""#, "1", "null", "[1]", "true", "-1.5e3"], Some("n"), None)),
-        (r#"{"@odata.count":"12","x":{"value":[1],"@odata.nextLink":"no"},"value":[2]}"#, page(&["2"], None, Some(12))),
+        (
+            r#"{"@odata.nextLink":"https:\/\/x\u002fy","value":[{"a":"]}\"{"}]}"#,
+            page(&[r#"{"a":"]}\"{"}"#], Some("https://x/y"), None),
+        ),
+        (
+            r#"{"value":[{"a":[{}]} , {"b":"\\"}],"@odata.nextLink":"n","@odata.count":7}"#,
+            page(&[r#"{"a":[{}]}"#, r#"{"b":"\\"}"#], Some("n"), Some(7)),
+        ),
+        (
+            r#"{"\u0040odata.nextLink":"n","\u0076alue":["a" ,1, null,[1],true,-1.5e3]}"#,
+            page(&[r#""a""#, "1", "null", "[1]", "true", "-1.5e3"], Some("n"), None),
+        ),
+        (
+            r#"{"@odata.count":"12","x":{"value":[1],"@odata.nextLink":"no"},"value":[2]}"#,
+            page(&["2"], None, Some(12)),
+        ),
         (r#"{"@odata.nextLink":null,"value":[]}"#, page(&[], None, None)),
-        (r#"{"x":"€\n","n":-0.5,"t":true,"value":[{"ü":"\uD83D\uDE00"}]}"#, page(&[r#"{"ü":"\uD83D\uDE00"}"#], None, None)),
+        (
+            r#"{"x":"€\n","n":-0.5,"t":true,"value":[{"ü":"\uD83D\uDE00"}]}"#,
+            page(&[r#"{"ü":"\uD83D\uDE00"}"#], None, None),
+        ),
         (r#" {"id":"1","x":[1,{"y":"}"}]} "#, page(&[r#"{"id":"1","x":[1,{"y":"}"}]}"#], None, None)),
         (r#"{"value":"text"}"#, page(&[r#"{"value":"text"}"#], None, None)),
         (r#"{}"#, page(&["{}"], None, None)),
-        (r#"{"@odata.context":"x#p/$entity","id":"1","value":["a"]}"#, page(&[r#"{"@odata.context":"x#p/$entity","id":"1","value":["a"]}"#], None, None)),
+        (
+            r#"{"@odata.context":"x#p/$entity","id":"1","value":["a"]}"#,
+            page(&[r#"{"@odata.context":"x#p/$entity","id":"1","value":["a"]}"#], None, None),
+        ),
         (r#"{"@odata.context":"x#users","value":["a"]}"#, page(&[r#""a""#], None, None)),
     ] {
         assert_eq!(scan_every_way(text), Ok(expected), "{text}");
@@ -72,13 +90,43 @@ fn pages_are_cut_into_rows() {
 #[test]
 fn what_is_not_json_is_refused() {
     for text in [
-        "[]", "x", "\"a\"", "{,}", "{\"a\"}", "{\"a\" 1}", "{\"a\":}", "{\"a\":1,}", "{\"a\":1 2}", "{a:1}", "{\"a\":tru}", "{\"a\":01}",
-        "{\"value\":[,]}", "{\"value\":[1,]}", "{\"value\":[1 2]}", "{\"value\":[{}{}]}", "{\"value\":[tru]}", "{\"value\":[1}",
-        "{\"value\":[{]}]}", "{\"value\":[[}]]}", "{\"value\":[]]}", "{\"value\":[]}x", "{\"value\":[]}{}", "{\"value\":[],\"value\":[]}",
-        "{\"@odata.nextLink\":\"a\",\"@odata.nextLink\":\"b\"}", "{\"@odata.nextLink\":7}", "{\"@odata.nextLink\":{}}",
-        "{\"@odata.nextLink\":\"\\x\"}", "<html></html>", "{\"a\":'x'}", "{\"\\x\":1}",
+        "[]",
+        "x",
+        "\"a\"",
+        "{,}",
+        "{\"a\"}",
+        "{\"a\" 1}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{\"a\":1 2}",
+        "{a:1}",
+        "{\"a\":tru}",
+        "{\"a\":01}",
+        "{\"value\":[,]}",
+        "{\"value\":[1,]}",
+        "{\"value\":[1 2]}",
+        "{\"value\":[{}{}]}",
+        "{\"value\":[tru]}",
+        "{\"value\":[1}",
+        "{\"value\":[{]}]}",
+        "{\"value\":[[}]]}",
+        "{\"value\":[]]}",
+        "{\"value\":[]}x",
+        "{\"value\":[]}{}",
+        "{\"value\":[],\"value\":[]}",
+        "{\"@odata.nextLink\":\"a\",\"@odata.nextLink\":\"b\"}",
+        "{\"@odata.nextLink\":7}",
+        "{\"@odata.nextLink\":{}}",
+        "{\"@odata.nextLink\":\"\\x\"}",
+        "<html></html>",
+        "{\"a\":'x'}",
+        "{\"\\x\":1}",
     ] {
-        assert!(matches!(scan_every_way(text), Err(ScanFault::Invalid(_))), "{text}: {:?}", scan([text.as_bytes()]));
+        assert!(
+            matches!(scan_every_way(text), Err(ScanFault::Invalid(_))),
+            "{text}: {:?}",
+            scan([text.as_bytes()])
+        );
     }
     let deep = format!("{{\"value\":[{}", "[".repeat(200));
     assert!(matches!(scan([deep.as_bytes()]), Err(ScanFault::Invalid(_))));
@@ -88,7 +136,8 @@ fn what_is_not_json_is_refused() {
 
 #[test]
 fn a_page_that_ends_early_is_never_complete() {
-    let text = r#"{"@odata.count":3,"@odata.nextLink":"n\\","value":[{"a":"b\""},"c",{"d":[1]}],"e":{"f":null}}"#;
+    let text =
+        r#"{"@odata.count":3,"@odata.nextLink":"n\\","value":[{"a":"b\""},"c",{"d":[1]}],"e":{"f":null}}"#;
     for end in 0..text.len() {
         assert_eq!(scan([&text.as_bytes()[..end]]), Err(ScanFault::Truncated), "{}", &text[..end]);
     }
@@ -99,7 +148,7 @@ fn a_page_that_ends_early_is_never_complete() {
 fn rows_in_one_piece_are_not_copied() {
     let piece = Bytes::from_static(br#"{"value":[{"a":1},{"b":2}]}"#);
     let within = piece.as_ptr_range();
-    let batch = PageScanner::new().feed(piece.clone()).unwrap();
+    let batch = PageScanner::new().feed(piece).unwrap();
     assert_eq!(batch.len(), 2);
     assert!(batch.rows().all(|row| within.contains(&row.as_ptr())));
 }
@@ -126,13 +175,19 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 24, 5, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec((any_text(), inner), 0..5).prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            prop::collection::vec((any_text(), inner), 0..5)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
         ]
     })
 }
 
 fn any_text() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z]{0,6}", "[\"\\\\{}\\[\\],:\n\u{1}é😀]{0,6}", Just("value".to_owned()), Just("@odata.nextLink".to_owned())]
+    prop_oneof![
+        "[a-z]{0,6}",
+        "[\"\\\\{}\\[\\],:\n\u{1}é😀]{0,6}",
+        Just("value".to_owned()),
+        Just("@odata.nextLink".to_owned())
+    ]
 }
 
 fn cut(text: &str, cuts: &[prop::sample::Index]) -> Vec<usize> {

@@ -34,7 +34,9 @@ impl Progress {
             }
             // The repeat of a DELETE finds nothing, and the repeat of a PATCH with If-Match finds another ETag, just because
             // the first one was done: such a refusal proves nothing either.
-            (Some((_, what)), error) => GraphError::OutcomeUnknown { what: format!("{what}; and then: {error}") },
+            (Some((_, what)), error) => {
+                GraphError::OutcomeUnknown { what: format!("{what}; and then: {error}") }
+            }
         }
     }
 }
@@ -45,11 +47,15 @@ pub(super) fn is_write(request: &GraphRequest) -> bool {
 }
 
 /// The error for an attempt that is not repeated.
-pub(super) fn final_error(happened: Happened, what: String, refusal: Option<super::GraphRefusal>) -> GraphError {
+pub(super) fn final_error(
+    happened: Happened,
+    what: String,
+    refusal: Option<super::GraphRefusal>,
+) -> GraphError {
     match (happened, refusal) {
-        (Happened::Answered { status: 300..=399, .. }, _) => {
-            GraphError::BadAnswer { what: format!("it redirects ({what}), and a token is never sent after a redirect") }
-        }
+        (Happened::Answered { status: 300..=399, .. }, _) => GraphError::BadAnswer {
+            what: format!("it redirects ({what}), and a token is never sent after a redirect"),
+        },
         (_, Some(refusal)) => GraphError::Refused(refusal),
         (_, None) => GraphError::Unreachable { what },
     }
@@ -61,21 +67,42 @@ mod tests {
     use crate::graph::{Effect, GraphRefusal};
 
     fn request(method: http::Method) -> GraphRequest {
-        GraphRequest { method, path: String::new(), headers: Vec::new(), body: None, mailbox: None, effect: Effect::Once }
+        GraphRequest {
+            method,
+            path: String::new(),
+            headers: Vec::new(),
+            body: None,
+            mailbox: None,
+            effect: Effect::Once,
+        }
     }
 
     #[test]
     fn a_write_that_may_have_been_done_never_ends_as_something_else() {
         let gone = || GraphError::Refused(GraphRefusal { status: 404, ..GraphRefusal::default() });
-        for error in [GraphError::Cancelled, GraphError::Deadline, gone(), GraphError::Unreachable { what: "x".into() }] {
-            for (method, unknown) in [(http::Method::GET, false), (http::Method::POST, true), (http::Method::DELETE, true)] {
+        for error in [
+            GraphError::Cancelled,
+            GraphError::Deadline,
+            gone(),
+            GraphError::Unreachable { what: "x".into() },
+        ] {
+            for (method, unknown) in
+                [(http::Method::GET, false), (http::Method::POST, true), (http::Method::DELETE, true)]
+            {
                 let mut progress = Progress { attempts: 1, ..Progress::default() };
                 assert!(!matches!(progress.settle(error.clone()), GraphError::OutcomeUnknown { .. }));
                 progress.note_unknown_outcome(&request(method), "broken");
-                assert_eq!(matches!(progress.settle(error.clone()), GraphError::OutcomeUnknown { .. }), unknown, "{error}");
+                assert_eq!(
+                    matches!(progress.settle(error.clone()), GraphError::OutcomeUnknown { .. }),
+                    unknown,
+                    "{error}"
+                );
                 progress.attempts = 2;
                 let told = progress.settle(error.clone());
-                assert_eq!(matches!(&told, GraphError::OutcomeUnknown { what } if what.contains("broken; and then: ")), unknown);
+                assert_eq!(
+                    matches!(&told, GraphError::OutcomeUnknown { what } if what.contains("broken; and then: ")),
+                    unknown
+                );
             }
         }
     }

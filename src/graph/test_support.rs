@@ -26,8 +26,8 @@ use super::bearer::Bearer;
 use super::*;
 use crate::clock::Timestamp;
 use crate::connection::{
-    Auth, AuthScheme, ClientCredential, Connection, ConnectionName, Endpoints, Generation, InitiateOAuth, SeedTokens,
-    StoreLocation,
+    Auth, AuthScheme, ClientCredential, Connection, ConnectionName, Endpoints, Generation, InitiateOAuth,
+    SeedTokens, StoreLocation,
 };
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
@@ -129,7 +129,9 @@ async fn accept(
                     Ok::<_, Infallible>(script(number, request).await)
                 }
             });
-            let _ended = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ended = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -199,10 +201,17 @@ pub(super) fn client_with(connection: Connection) -> (Arc<GraphClient>, MadeToke
 
 pub(super) fn client_with_limit(connection: Connection, page_bytes: usize) -> (Arc<GraphClient>, MadeTokens) {
     let tokens = MadeTokens::default();
-    let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+    let http =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
     let bearer = Bearer::Made(tokens.clone());
-    let client =
-        GraphClient::with_bearer(Arc::new(connection), bearer, http, Governor::new(), Metrics::new(), page_bytes);
+    let client = GraphClient::with_bearer(
+        Arc::new(connection),
+        bearer,
+        http,
+        Governor::new(),
+        Metrics::new(),
+        page_bytes,
+    );
     (client, tokens)
 }
 
