@@ -3,7 +3,12 @@
 //!
 //! The bare client is a library call: reqwest, serde_json into a typed struct, JSON lines into a buffer. The agent does
 //! the same work in a process of its own and adds one hop over its control port.
-#![allow(clippy::print_stdout, clippy::disallowed_methods, clippy::unwrap_used, reason = "a benchmark prints and measures")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a benchmark prints and measures"
+)]
 
 use std::convert::Infallible;
 use std::io::{Read, Write};
@@ -34,7 +39,8 @@ impl Server {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let pages: Arc<Vec<Bytes>> = Arc::new((0..ROWS.div_ceil(PAGE)).map(|page| render(port, page)).collect());
+        let pages: Arc<Vec<Bytes>> =
+            Arc::new((0..ROWS.div_ceil(PAGE)).map(|page| render(port, page)).collect());
         let latency_ms = Arc::new(AtomicU64::new(0));
         let latency = latency_ms.clone();
         std::thread::spawn(move || {
@@ -50,7 +56,9 @@ impl Server {
                             let (pages, latency) = (pages.clone(), latency.clone());
                             async move { Ok::<_, Infallible>(answer(&request, &pages, &latency).await) }
                         });
-                        let _ended = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                        let _ended = hyper::server::conn::http1::Builder::new()
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await;
                     });
                 }
             });
@@ -59,7 +67,11 @@ impl Server {
     }
 }
 
-async fn answer(request: &hyper::Request<hyper::body::Incoming>, pages: &[Bytes], latency: &AtomicU64) -> hyper::Response<Full<Bytes>> {
+async fn answer(
+    request: &hyper::Request<hyper::body::Incoming>,
+    pages: &[Bytes],
+    latency: &AtomicU64,
+) -> hyper::Response<Full<Bytes>> {
     if request.uri().path().ends_with("/token") {
         let token = r#"{"token_type":"Bearer","expires_in":3600,"access_token":"opaque"}"#;
         return json(Bytes::from_static(token.as_bytes()));
@@ -69,7 +81,11 @@ async fn answer(request: &hyper::Request<hyper::body::Incoming>, pages: &[Bytes]
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
     let query = request.uri().query().unwrap_or_default();
-    let page = query.split('&').find_map(|pair| pair.strip_prefix("$skiptoken=")).and_then(|page| page.parse().ok()).unwrap_or(0);
+    let page = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("$skiptoken="))
+        .and_then(|page| page.parse().ok())
+        .unwrap_or(0);
     json(pages.get(page).cloned().unwrap_or_default())
 }
 
@@ -79,7 +95,11 @@ fn json(body: Bytes) -> hyper::Response<Full<Bytes>> {
 
 fn render(port: u16, page: usize) -> Bytes {
     let last = (page + 1) * PAGE >= ROWS;
-    let link = if last { String::new() } else { format!("\"@odata.nextLink\":\"http://127.0.0.1:{port}/v1.0/users?$skiptoken={}\",", page + 1) };
+    let link = if last {
+        String::new()
+    } else {
+        format!("\"@odata.nextLink\":\"http://127.0.0.1:{port}/v1.0/users?$skiptoken={}\",", page + 1)
+    };
     let rows: Vec<String> = (page * PAGE..((page + 1) * PAGE).min(ROWS))
         .map(|n| {
             format!(
@@ -88,7 +108,11 @@ fn render(port: u16, page: usize) -> Bytes {
             )
         })
         .collect();
-    format!("{{\"@odata.context\":\"http://127.0.0.1:{port}/v1.0/$metadata#users\",{link}\"value\":[{}]}}", rows.join(",")).into()
+    format!(
+        "{{\"@odata.context\":\"http://127.0.0.1:{port}/v1.0/$metadata#users\",{link}\"value\":[{}]}}",
+        rows.join(",")
+    )
+    .into()
 }
 
 /// What the bare client decodes: the same columns the agent is asked for.
@@ -126,7 +150,8 @@ fn bare(server: &Server) -> (usize, Duration) {
         let mut url = Some(format!("http://127.0.0.1:{}/v1.0/users?$top=999", server.port));
         let (mut lines, mut out) = (0, Vec::with_capacity(1 << 20));
         while let Some(next) = url {
-            let mut response = client.get(next).header("authorization", "Bearer opaque").send().await.unwrap();
+            let mut response =
+                client.get(next).header("authorization", "Bearer opaque").send().await.unwrap();
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await.unwrap() {
                 body.extend_from_slice(&chunk);
@@ -154,7 +179,10 @@ impl Agent {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         std::fs::create_dir(root.join("agent.d")).unwrap();
-        let conf = format!("[Agent]\nDropInDirectory={0}/agent.d\nStateDirectory={0}/state\n[ControlPort]\nListen=127.0.0.1:0\n[Logging]\nLevel=warn\n", root.display());
+        let conf = format!(
+            "[Agent]\nDropInDirectory={0}/agent.d\nStateDirectory={0}/state\n[ControlPort]\nListen=127.0.0.1:0\n[Logging]\nLevel=warn\n",
+            root.display()
+        );
         std::fs::write(root.join("j.conf"), conf).unwrap();
         let port = server.port;
         std::fs::write(
@@ -162,7 +190,12 @@ impl Agent {
             format!("connections:\n  b:\n    AuthScheme: AzureServicePrincipal\n    InitiateOAuth: GETANDREFRESH\n    OAuthClientId: c\n    OAuthClientSecret: s\n    AdvancedConfigurations:\n      AzureTenant: t\n      AzureEnvironment: CUSTOM\n      AuthorityHost: http://127.0.0.1:{port}\n      GraphEndpoint: http://127.0.0.1:{port}/v1.0\n"),
         )
         .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_o365-agent")).args(["run", "--config"]).arg(root.join("j.conf")).stderr(Stdio::inherit()).spawn().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_o365-agent"))
+            .args(["run", "--config"])
+            .arg(root.join("j.conf"))
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
         let agent = Self { child, folder };
         while !agent.read("control-address").ends_with('\n') {
             std::thread::sleep(Duration::from_millis(5));
@@ -195,7 +228,11 @@ impl Agent {
                 break;
             }
             if first {
-                assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..length]));
+                assert!(
+                    buffer.starts_with(b"HTTP/1.1 200"),
+                    "{}",
+                    String::from_utf8_lossy(&buffer[..length])
+                );
                 first = false;
             }
             lines += memchr::memmem::find_iter(&buffer[..length], b"{\"id\"").count();
@@ -239,11 +276,23 @@ fn main() {
         agent_rates.push(ROWS as f64 / agent_took.as_secs_f64());
         ratios.push(took.as_secs_f64() / agent_took.as_secs_f64());
     }
-    println!("rows/s: bare client {:.0}, agent {:.0} (medians of {ROUNDS}); ratio {:.2} (wanted: at least 0.60)", median(bare_rates), median(agent_rates), median(ratios));
-    println!("memory: {idle:.1} MiB before, peak {:.1} MiB after {} rows", agent.memory_mib("VmHWM"), ROWS * (ROUNDS + 1));
+    println!(
+        "rows/s: bare client {:.0}, agent {:.0} (medians of {ROUNDS}); ratio {:.2} (wanted: at least 0.60)",
+        median(bare_rates),
+        median(agent_rates),
+        median(ratios)
+    );
+    println!(
+        "memory: {idle:.1} MiB before, peak {:.1} MiB after {} rows",
+        agent.memory_mib("VmHWM"),
+        ROWS * (ROUNDS + 1)
+    );
 
     server.latency_ms.store(u64::try_from(LATENCY.as_millis()).unwrap(), Ordering::Relaxed);
     let floor = LATENCY.as_secs_f64() * ROWS.div_ceil(PAGE) as f64;
     let with_latency: Vec<f64> = (0..3).map(|_| agent.query().1.as_secs_f64() / floor).collect();
-    println!("with {LATENCY:?} a page: {:.1} % of pages × latency (wanted: at most 105 %)", 100.0 * median(with_latency));
+    println!(
+        "with {LATENCY:?} a page: {:.1} % of pages × latency (wanted: at most 105 %)",
+        100.0 * median(with_latency)
+    );
 }

@@ -34,7 +34,8 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
     metrics.started(started_at.as_seconds() as f64);
 
     // Bind first: an operator learns of a taken port before anything else has happened.
-    files::ensure_private_folder(&settings.state_directory).map_err(|error| format!("[Agent] StateDirectory: {error}"))?;
+    files::ensure_private_folder(&settings.state_directory)
+        .map_err(|error| format!("[Agent] StateDirectory: {error}"))?;
     let credentials = systemd::credentials_directory();
     let token = control::control_token(credentials.as_deref(), &settings.control.token_file)?;
     let (listeners, addresses) = bind(&settings.control).await?;
@@ -86,12 +87,20 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
     publish_address(&settings, &addresses)?;
     phase.set_ready();
     systemd::ready(&loader::status_line(&report));
-    tracing::info!(addresses = addresses.join(" "), connections = report.connections, faults = report.faults.len(), "The agent is ready.");
+    tracing::info!(
+        addresses = addresses.join(" "),
+        connections = report.connections,
+        faults = report.faults.len(),
+        "The agent is ready."
+    );
 
     signals.stop().await;
     phase.set_draining();
     systemd::stopping();
-    tracing::info!(deadline_seconds = settings.limits.drain.as_secs(), "A stop signal has come; running work is finished.");
+    tracing::info!(
+        deadline_seconds = settings.limits.drain.as_secs(),
+        "A stop signal has come; running work is finished."
+    );
     let drained = async {
         stop.cancel();
         engine.drain(settings.limits.drain).await;
@@ -115,20 +124,31 @@ async fn bind(settings: &ControlPort) -> Result<(Vec<Listener>, Vec<String>), St
     let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
     for passed in systemd::passed_sockets()? {
         let adopted = match passed {
-            PassedSocket::Tcp(socket) => socket.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(socket)).and_then(|socket| {
-                let address = socket.local_addr()?;
-                addresses.push(address.to_string());
-                Ok(Listener::Tcp(socket, address))
-            }),
+            PassedSocket::Tcp(socket) => socket
+                .set_nonblocking(true)
+                .and_then(|()| tokio::net::TcpListener::from_std(socket))
+                .and_then(|socket| {
+                    let address = socket.local_addr()?;
+                    addresses.push(address.to_string());
+                    Ok(Listener::Tcp(socket, address))
+                }),
             PassedSocket::Unix(socket) => {
                 addresses.push("unix:systemd".to_owned());
-                socket.set_nonblocking(true).and_then(|()| tokio::net::UnixListener::from_std(socket)).map(Listener::Unix)
+                socket
+                    .set_nonblocking(true)
+                    .and_then(|()| tokio::net::UnixListener::from_std(socket))
+                    .map(Listener::Unix)
             }
         };
-        listeners.push(adopted.map_err(|error| format!("A socket passed by systemd cannot be used: {error}."))?);
+        listeners
+            .push(adopted.map_err(|error| format!("A socket passed by systemd cannot be used: {error}."))?);
     }
     if let Some(wanted) = settings.listen {
-        let refused = |error| format!("[ControlPort] Listen={wanted}: {error}. Stop the program that has this port, or choose another.");
+        let refused = |error| {
+            format!(
+                "[ControlPort] Listen={wanted}: {error}. Stop the program that has this port, or choose another."
+            )
+        };
         let socket = tokio::net::TcpListener::bind(wanted).await.map_err(refused)?;
         let address = socket.local_addr().map_err(refused)?;
         addresses.insert(0, address.to_string());
@@ -151,15 +171,21 @@ fn bind_unix(path: &Path) -> Result<tokio::net::UnixListener, String> {
     if left_over && std::os::unix::net::UnixStream::connect(path).is_err() {
         files::remove(path).map_err(|error| error.to_string())?;
     }
-    tokio::net::UnixListener::bind(path)
-        .map_err(|error| format!("[ControlPort] UnixSocket={}: {error}. Choose a path in a folder of the agent.", path.display()))
+    tokio::net::UnixListener::bind(path).map_err(|error| {
+        format!(
+            "[ControlPort] UnixSocket={}: {error}. Choose a path in a folder of the agent.",
+            path.display()
+        )
+    })
 }
 
 /// Tells other programs of this host (and `o365-agent status`) where the port is, which matters with port 0.
 fn publish_address(settings: &Settings, addresses: &[String]) -> Result<(), String> {
     let file = settings.state_directory.join("control-address");
     match addresses.iter().find(|address| !address.starts_with("unix:")) {
-        Some(address) => files::write_private(&file, format!("{address}\n").as_bytes()).map_err(|error| error.to_string()),
+        Some(address) => {
+            files::write_private(&file, format!("{address}\n").as_bytes()).map_err(|error| error.to_string())
+        }
         None => files::remove(&file).map_err(|error| error.to_string()),
     }
 }

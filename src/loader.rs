@@ -62,7 +62,12 @@ impl Loader {
     }
 
     /// Looks again whenever there is something to see, until `stop`.
-    pub async fn run(mut self, mut requests: mpsc::Receiver<ReloadRequest>, mut hang_up: Signal, stop: CancellationToken) {
+    pub async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<ReloadRequest>,
+        mut hang_up: Signal,
+        stop: CancellationToken,
+    ) {
         loop {
             self.alive.turned();
             tokio::select! {
@@ -89,7 +94,8 @@ impl Loader {
         match settings::load(&self.location, &ThisHost::new()) {
             Ok(loaded) => {
                 let running = self.in_force.load_full();
-                restart_needed = running.needs_restart(&loaded.settings).into_iter().map(str::to_owned).collect();
+                restart_needed =
+                    running.needs_restart(&loaded.settings).into_iter().map(str::to_owned).collect();
                 notices = loaded.notices.iter().map(|notice| notice.text.to_string()).collect();
                 log_notices(&loaded.notices);
                 let newer = loaded.settings.with_restart_keys_of(&running);
@@ -126,7 +132,8 @@ impl Loader {
     /// engine finds its token handle as well.
     async fn apply(&mut self, snapshot: Snapshot) -> ReloadReport {
         let (registry, settings) = (self.registry.clone(), self.in_force.load_full());
-        let applied = tokio::task::spawn_blocking(move || registry.apply(&snapshot, &settings, &ThisHost::new())).await;
+        let applied =
+            tokio::task::spawn_blocking(move || registry.apply(&snapshot, &settings, &ThisHost::new())).await;
         let changes = applied.unwrap_or_else(|error| {
             tracing::error!(%error, "Applying the drop-ins failed; everything stays as it was.");
             Changes::default()
@@ -158,10 +165,19 @@ impl Loader {
             match self.transports.client(connection) {
                 Ok(http) => {
                     let (governor, metrics) = (self.governor.clone(), self.metrics.clone());
-                    let graph = GraphClient::new(connection.clone(), tokens.clone(), http, governor, metrics, page_bytes);
+                    let graph = GraphClient::new(
+                        connection.clone(),
+                        tokens.clone(),
+                        http,
+                        governor,
+                        metrics,
+                        page_bytes,
+                    );
                     live.push(Arc::new(Live { connection: connection.clone(), tokens, graph }));
                 }
-                Err(reason) => tracing::error!(connection = %name, reason, "The connection has no HTTP client."),
+                Err(reason) => {
+                    tracing::error!(connection = %name, reason, "The connection has no HTTP client.")
+                }
             }
         }
         live
@@ -192,7 +208,11 @@ fn report(changes: &Changes, set: &ConnectionSet) -> ReloadReport {
 /// The line that `systemctl status` shows.
 pub fn status_line(report: &ReloadReport) -> String {
     let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    format!("{} in force, {} in the configuration.", plural(report.connections, "connection"), plural(report.faults.len(), "fault"))
+    format!(
+        "{} in force, {} in the configuration.",
+        plural(report.connections, "connection"),
+        plural(report.faults.len(), "fault")
+    )
 }
 
 fn log_notices(notices: &[Notice]) {

@@ -49,7 +49,11 @@ pub async fn feed(loader: Alive, keeper: Arc<Keeper>, stop: CancellationToken) {
             systemd::feed_watchdog();
         } else {
             let slowest = slowest_keeper_task.as_secs();
-            tracing::error!(loader_turned, slowest, "A main loop has stopped turning; the watchdog is not fed.");
+            tracing::error!(
+                loader_turned,
+                slowest,
+                "A main loop has stopped turning; the watchdog is not fed."
+            );
         }
     }
 }

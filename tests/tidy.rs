@@ -48,7 +48,10 @@ fn product(text: &str) -> String {
 
 fn is_test_file(path: &Path) -> bool {
     let name = path.file_stem().unwrap().to_string_lossy();
-    name == "tests" || name.ends_with("_tests") || name.starts_with("test_") || path.components().any(|part| part.as_os_str() == "tests")
+    name == "tests"
+        || name.ends_with("_tests")
+        || name.starts_with("test_")
+        || path.components().any(|part| part.as_os_str() == "tests")
 }
 
 fn stage_of(path: &Path) -> String {
@@ -72,11 +75,18 @@ fn imports_point_left() {
         let text = product(&text);
         for (at, _) in text.match_indices("crate::") {
             let rest = &text[at + 7..];
-            let module: String = rest.chars().take_while(|character| character.is_ascii_lowercase() || *character == '_').collect();
+            let module: String = rest
+                .chars()
+                .take_while(|character| character.is_ascii_lowercase() || *character == '_')
+                .collect();
             let allowed = match (place(&own), place(&module)) {
                 (Some(own), Some(other)) => other <= own,
                 (None, Some(_)) => false,
-                (_, None) => LEAVES.contains(&module.as_str()) || module == own || (own == "cli" && LIFE_CYCLE.contains(&module.as_str())),
+                (_, None) => {
+                    LEAVES.contains(&module.as_str())
+                        || module == own
+                        || (own == "cli" && LIFE_CYCLE.contains(&module.as_str()))
+                }
             };
             if !allowed {
                 faults.push(format!("{}: {own} must not import {module}", path.display()));
@@ -98,7 +108,11 @@ fn every_file_says_what_it_is_and_stays_small() {
                 faults.push(format!("{}: does not open with `//! ` and what it is", path.display()));
             }
             if text.lines().count() > LONGEST_FILE {
-                faults.push(format!("{}: {} lines, more than {LONGEST_FILE}", path.display(), text.lines().count()));
+                faults.push(format!(
+                    "{}: {} lines, more than {LONGEST_FILE}",
+                    path.display(),
+                    text.lines().count()
+                ));
             }
         }
     }
@@ -117,7 +131,11 @@ const RESERVED: [(&str, &[&str], &str); 14] = [
     ("serde_yaml", &["src/dropin/yaml.rs"], "serde_yaml can be exchanged in one module"),
     ("println!", &["src/cli"], "only cli prints"),
     ("print!(", &["src/cli"], "only cli prints"),
-    ("header::AUTHORIZATION", &["src/graph", "src/control/guard.rs", "src/cli/client.rs"], "one function sets Authorization"),
+    (
+        "header::AUTHORIZATION",
+        &["src/graph", "src/control/guard.rs", "src/cli/client.rs"],
+        "one function sets Authorization",
+    ),
     ("SystemTime::now", &["src/clock.rs"], "time comes from the Clock"),
     ("todo!", &[], "nothing is left to do"),
     ("process::exit", &[], "an exit skips the drain"),
@@ -148,9 +166,17 @@ fn no_expect_without_a_proof_and_no_unwrap() {
             continue;
         }
         for (number, line) in product(&text).lines().enumerate() {
-            let bare = line.contains(".unwrap()") || line.split(".expect(\"").skip(1).any(|rest| rest.split('"').next().unwrap_or_default().split(' ').count() < 4);
+            let bare = line.contains(".unwrap()")
+                || line
+                    .split(".expect(\"")
+                    .skip(1)
+                    .any(|rest| rest.split('"').next().unwrap_or_default().split(' ').count() < 4);
             if bare {
-                faults.push(format!("{}:{}: an expect says in a sentence why it cannot happen", path.display(), number + 1));
+                faults.push(format!(
+                    "{}:{}: an expect says in a sentence why it cannot happen",
+                    path.display(),
+                    number + 1
+                ));
             }
         }
     }
@@ -160,8 +186,25 @@ fn no_expect_without_a_proof_and_no_unwrap() {
 #[test]
 fn the_top_level_holds_what_the_design_names_and_nothing_else() {
     let allowed = [
-        "Cargo.toml", "Cargo.lock", "src", "jitterbit.conf.example", "agent.d", "tests", "systemd", "README.md", "clippy.toml",
-        "deny.toml", "rustfmt.toml", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "benches", "examples", "fuzz", "docs", "target",
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "jitterbit.conf.example",
+        "agent.d",
+        "tests",
+        "systemd",
+        "README.md",
+        "clippy.toml",
+        "deny.toml",
+        "rustfmt.toml",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "benches",
+        "examples",
+        "fuzz",
+        "docs",
+        "target",
     ];
     let extra: Vec<_> = fs::read_dir(root())
         .unwrap()

@@ -2,7 +2,12 @@
 //! activity with the curl command that was used, a drop-in edited live, one broken on purpose, and a summary.
 //!
 //! `cargo run --release --example demo` runs it; with `-- --keep` it leaves everything running at the end.
-#![allow(clippy::print_stdout, clippy::disallowed_methods, clippy::unwrap_used, reason = "a demonstration prints, and stops at the first surprise")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a demonstration prints, and stops at the first surprise"
+)]
 
 mod show;
 mod stage;
@@ -70,14 +75,22 @@ fn activities(show: &Show) {
     show.call("POST", &format!("{mail}/update"), Some(&change));
     show.call("POST", &format!("{mail}/delete"), Some(&json!({"object": "Events", "records": [{"id": id}]})));
     note("An error is exact: what is wrong, where, and what was meant.");
-    show.call("POST", &format!("{mail}/create"), Some(&json!({"object": "Events", "records": [{"subjct": "x"}]})));
+    show.call(
+        "POST",
+        &format!("{mail}/create"),
+        Some(&json!({"object": "Events", "records": [{"subjct": "x"}]})),
+    );
 
     heading("4. Execute");
     let send = json!({"procedure": "SendMail", "parameters": {"Subject": "Minutes", "Content": "See you there.",
         "ToRecipients": "alex@contoso.onmicrosoft.com"}});
     show.call("POST", &format!("{mail}/execute"), Some(&send));
     note("A saved activity runs by name, with variables.");
-    show.call("POST", &format!("{mail}/activities/By%20sender/run"), Some(&json!({"variables": {"rows": "2"}})));
+    show.call(
+        "POST",
+        &format!("{mail}/activities/By%20sender/run"),
+        Some(&json!({"variables": {"rows": "2"}})),
+    );
 }
 
 fn bulk(stage: &Stage, show: &Show) {
@@ -85,7 +98,12 @@ fn bulk(stage: &Stage, show: &Show) {
     let idle = stage.memory_mib("VmRSS");
     let rows = show.stream_all("/v1/connections/Adele's%20mailbox/query");
     let peak = stage.memory_mib("VmHWM");
-    println!("   {} rows in {:.2} s: {:.0} rows/s; the agent's memory was {idle:.1} MiB and peaked at {peak:.1} MiB.", rows.count, rows.seconds, rows.per_second());
+    println!(
+        "   {} rows in {:.2} s: {:.0} rows/s; the agent's memory was {idle:.1} MiB and peaked at {peak:.1} MiB.",
+        rows.count,
+        rows.seconds,
+        rows.per_second()
+    );
     show.remember_rate(rows.per_second());
 }
 
@@ -98,7 +116,10 @@ fn live_edit(stage: &Stage, show: &Show) {
     let query = json!({"object": "Messages", "fields": ["subject"]});
     show.call("POST", "/v1/connections/Adele's%20mailbox/query", Some(&query));
     note("Now a typing slip. The last good version stays in force, and the message says where and what.");
-    stage.save("mail.yaml", &stage.mail_connection("adele", 2).replace("InitiateOAuth: REFRESH", "InitiateOAuth: REFRSH"));
+    stage.save(
+        "mail.yaml",
+        &stage.mail_connection("adele", 2).replace("InitiateOAuth: REFRESH", "InitiateOAuth: REFRSH"),
+    );
     show.await_faults("Adele's mailbox", true);
     show.agent_command(stage, &["status"]);
     stage.save("mail.yaml", &stage.mail_connection("adele", 500));
@@ -109,7 +130,11 @@ fn tokens(stage: &Stage, show: &Show) {
     heading("7. Tokens: renewed when refused, honest when dead");
     note("Graph refuses the access token; the agent gets a new one and the caller notices nothing.");
     stage.tenant().expire_access_tokens();
-    show.call("POST", "/v1/connections/Adele's%20mailbox/query", Some(&json!({"object": "Messages", "fields": ["id"], "limit": 1})));
+    show.call(
+        "POST",
+        "/v1/connections/Adele's%20mailbox/query",
+        Some(&json!({"object": "Messages", "fields": ["id"], "limit": 1})),
+    );
     note("The user's sign-in is revoked: no retry storm, but one sentence that says what to do.");
     stage.revoke("adele");
     show.call("POST", "/v1/connections/Adele's%20mailbox/refresh", None);
@@ -122,10 +147,17 @@ fn tokens(stage: &Stage, show: &Show) {
 fn summary(stage: &Stage, show: &Show) {
     heading("8. What happened");
     let (stats, tenant) = (show.metrics(), stage.tenant().stats());
-    println!("   token requests     {:>8}   (refreshed {}, denied {})", tenant.token_posts, stats.refreshed, stats.denied);
+    println!(
+        "   token requests     {:>8}   (refreshed {}, denied {})",
+        tenant.token_posts, stats.refreshed, stats.denied
+    );
     println!("   requests to Graph  {:>8}", tenant.graph_requests);
     println!("   rows delivered     {:>8}   (the big query: {:.0} rows/s)", stats.rows, show.rate());
     println!("   runs               {:>8}", stats.runs);
-    println!("   agent's memory     {:>8.1} MiB now, {:.1} MiB at its peak", stage.memory_mib("VmRSS"), stage.memory_mib("VmHWM"));
+    println!(
+        "   agent's memory     {:>8.1} MiB now, {:.1} MiB at its peak",
+        stage.memory_mib("VmRSS"),
+        stage.memory_mib("VmHWM")
+    );
     println!();
 }

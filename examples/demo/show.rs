@@ -43,7 +43,10 @@ pub(crate) struct Figures {
 }
 
 pub(crate) fn heading(text: &str) {
-    println!("\n{}", styled("1", &format!("── {text} {}", "─".repeat(90_usize.saturating_sub(text.chars().count())))));
+    println!(
+        "\n{}",
+        styled("1", &format!("── {text} {}", "─".repeat(90_usize.saturating_sub(text.chars().count()))))
+    );
 }
 
 pub(crate) fn note(text: &str) {
@@ -58,7 +61,12 @@ impl Show {
     pub(crate) fn new(stage: &Stage) -> Self {
         let token_file = stage.token_file();
         let token = std::fs::read_to_string(&token_file).unwrap().trim().to_owned();
-        Self { url: stage.control_url(), token, token_file: token_file.display().to_string(), rate: Cell::new(0.0) }
+        Self {
+            url: stage.control_url(),
+            token,
+            token_file: token_file.display().to_string(),
+            rate: Cell::new(0.0),
+        }
     }
 
     /// A drop-in, with what is secret in it blotted out.
@@ -74,10 +82,17 @@ impl Show {
 
     /// Makes a call with curl and shows both.
     pub(crate) fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
-        serde_json::from_str(&self.call_accepting(method, path, body, "application/json")).unwrap_or(Value::Null)
+        serde_json::from_str(&self.call_accepting(method, path, body, "application/json"))
+            .unwrap_or(Value::Null)
     }
 
-    pub(crate) fn call_accepting(&self, method: &str, path: &str, body: Option<&Value>, accept: &str) -> String {
+    pub(crate) fn call_accepting(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        accept: &str,
+    ) -> String {
         let mut shown = format!("curl -s -X {method} -H \"Authorization: Bearer $(cat $TOKEN_FILE)\"");
         if accept != "application/json" {
             shown.push_str(&format!(" -H 'Accept: {accept}'"));
@@ -92,7 +107,9 @@ impl Show {
     }
 
     fn print_answer(&self, answer: &str) {
-        let pretty = serde_json::from_str::<Value>(answer).ok().and_then(|value| serde_json::to_string_pretty(&value).ok());
+        let pretty = serde_json::from_str::<Value>(answer)
+            .ok()
+            .and_then(|value| serde_json::to_string_pretty(&value).ok());
         let text = pretty.unwrap_or_else(|| answer.to_owned());
         let lines: Vec<&str> = text.lines().collect();
         for line in lines.iter().take(LINES) {
@@ -112,9 +129,12 @@ impl Show {
             command.args(["-H", "Content-Type: application/json", "-d", &body.to_string()]);
         }
         command.arg(format!("{}{path}", self.url)).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("curl is needed to show the calls; install it with `apt-get install curl`");
+        let mut child = command
+            .spawn()
+            .expect("curl is needed to show the calls; install it with `apt-get install curl`");
         let mut input = child.stdin.take().expect("stdin was piped just above");
-        std::io::Write::write_all(&mut input, format!("Authorization: Bearer {}\n", self.token).as_bytes()).unwrap();
+        std::io::Write::write_all(&mut input, format!("Authorization: Bearer {}\n", self.token).as_bytes())
+            .unwrap();
         drop(input);
         String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
     }
@@ -125,7 +145,10 @@ impl Show {
 
     /// Runs a command of the agent's own command line and shows it.
     pub(crate) fn agent_command(&self, stage: &Stage, arguments: &[&str]) {
-        let shown: Vec<_> = arguments.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() }).collect();
+        let shown: Vec<_> = arguments
+            .iter()
+            .map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() })
+            .collect();
         println!("\n   {}", styled("36", &format!("$ o365-agent {}", shown.join(" "))));
         let output = Command::new(std::env::current_exe().unwrap())
             .args(arguments)
@@ -134,8 +157,14 @@ impl Show {
             .env(CHILD, "1")
             .output()
             .unwrap();
-        for line in String::from_utf8_lossy(&output.stdout).lines().chain(String::from_utf8_lossy(&output.stderr).lines()) {
-            println!("   {}", line.replace(&format!("{}/", stage.settings_file().parent().unwrap().display()), ""));
+        for line in String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .chain(String::from_utf8_lossy(&output.stderr).lines())
+        {
+            println!(
+                "   {}",
+                line.replace(&format!("{}/", stage.settings_file().parent().unwrap().display()), "")
+            );
         }
     }
 
@@ -171,11 +200,25 @@ impl Show {
     /// Streams every message as NDJSON and counts the lines.
     pub(crate) fn stream_all(&self, path: &str) -> Streamed {
         let body = json!({"object": "Messages", "fields": ["id", "subject", "receivedDateTime", "from_emailAddress_address"], "limit": 1_000_000});
-        let shown = format!("curl -sN -H 'Accept: application/x-ndjson' … -d '{body}' \"{}{path}\" | wc -l", self.url);
+        let shown = format!(
+            "curl -sN -H 'Accept: application/x-ndjson' … -d '{body}' \"{}{path}\" | wc -l",
+            self.url
+        );
         println!("\n   {}", styled("36", &format!("$ {shown}")));
         let began = Instant::now();
         let mut child = Command::new("curl")
-            .args(["-sSN", "-X", "POST", "-H", "@-", "-H", "Accept: application/x-ndjson", "-H", "Content-Type: application/json", "-d"])
+            .args([
+                "-sSN",
+                "-X",
+                "POST",
+                "-H",
+                "@-",
+                "-H",
+                "Accept: application/x-ndjson",
+                "-H",
+                "Content-Type: application/json",
+                "-d",
+            ])
             .arg(body.to_string())
             .arg(format!("{}{path}", self.url))
             .stdin(Stdio::piped())
@@ -183,7 +226,8 @@ impl Show {
             .spawn()
             .expect("curl is needed to show the calls; install it with `apt-get install curl`");
         let mut input = child.stdin.take().expect("stdin was piped just above");
-        std::io::Write::write_all(&mut input, format!("Authorization: Bearer {}\n", self.token).as_bytes()).unwrap();
+        std::io::Write::write_all(&mut input, format!("Authorization: Bearer {}\n", self.token).as_bytes())
+            .unwrap();
         drop(input);
         let (mut count, mut buffer) = (0, vec![0; 1 << 16]);
         let mut output = child.stdout.take().expect("stdout was piped just above");
@@ -210,7 +254,10 @@ impl Show {
     pub(crate) fn metrics(&self) -> Figures {
         let text = self.curl("GET", "/metrics", None, "text/plain");
         let sum = |name: &str, label: &str| -> u64 {
-            text.lines().filter(|line| line.starts_with(name) && line.contains(label)).filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+            text.lines()
+                .filter(|line| line.starts_with(name) && line.contains(label))
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+                .sum()
         };
         Figures {
             refreshed: sum("o365_agent_token_refreshes_total", "\"refreshed\""),

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use o365_sandbox::{CONFIDENTIAL_CLIENT_ID, CONFIDENTIAL_CLIENT_SECRET, IssuedTokens, Sandbox, SandboxOptions};
+use o365_sandbox::{
+    CONFIDENTIAL_CLIENT_ID, CONFIDENTIAL_CLIENT_SECRET, IssuedTokens, Sandbox, SandboxOptions,
+};
 
 /// Set in the process that is the agent.
 pub(crate) const CHILD: &str = "O365_AGENT_DEMO_CHILD";
@@ -25,7 +27,8 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts the tenant and the agent.
     pub(crate) fn build() -> Self {
-        let tenant = Sandbox::start(SandboxOptions { messages_per_mailbox: MESSAGES, ..SandboxOptions::default() });
+        let tenant =
+            Sandbox::start(SandboxOptions { messages_per_mailbox: MESSAGES, ..SandboxOptions::default() });
         let folder = tempfile::Builder::new().prefix("o365-agent-demo-").tempdir().unwrap();
         fs::create_dir(folder.path().join("agent.d")).unwrap();
         let settings = format!(
@@ -128,8 +131,12 @@ impl Stage {
 
     /// A figure of `/proc/PID/status` of the agent, in MiB.
     pub(crate) fn memory_mib(&self, field: &str) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.agent.borrow().id())).unwrap_or_default();
-        let kib = status.lines().find(|line| line.starts_with(field)).and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.agent.borrow().id())).unwrap_or_default();
+        let kib = status
+            .lines()
+            .find(|line| line.starts_with(field))
+            .and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
         kib.unwrap_or_default() / 1024.0
     }
 

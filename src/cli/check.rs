@@ -46,9 +46,9 @@ pub(super) fn check(config: Option<&Path>, drop_ins: Option<&Path>) -> ExitCode 
 /// The settings for a command that talks to the running agent.
 pub(super) fn settings(config: Option<&Path>) -> Result<Settings, String> {
     let location = settings::locate(config, &environment);
-    settings::load(&location, &ThisHost::new()).map(|loaded| loaded.settings).map_err(|faults| {
-        faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-    })
+    settings::load(&location, &ThisHost::new())
+        .map(|loaded| loaded.settings)
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 fn counted(count: usize, what: &str) -> String {

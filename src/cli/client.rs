@@ -39,7 +39,8 @@ impl NoAnswer {
 
 /// One request to the running agent and its JSON answer.
 pub(super) fn ask(config: Option<&Path>, method: http::Method, path: &str) -> Result<Value, NoAnswer> {
-    let settings = super::check::settings(config).map_err(|message| NoAnswer { message, code: BAD_SETTINGS })?;
+    let settings =
+        super::check::settings(config).map_err(|message| NoAnswer { message, code: BAD_SETTINGS })?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -49,7 +50,10 @@ pub(super) fn ask(config: Option<&Path>, method: http::Method, path: &str) -> Re
 
 async fn ask_agent(settings: &Settings, method: http::Method, path: &str) -> Result<Value, NoAnswer> {
     let unreachable = |message: String| NoAnswer { message, code: UNREACHABLE };
-    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(ANSWER_TIME);
+    let builder = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(ANSWER_TIME);
     let socket = [settings.control.unix_socket.as_deref(), Some(Path::new(SYSTEMD_SOCKET))]
         .into_iter()
         .flatten()
@@ -64,24 +68,33 @@ async fn ask_agent(settings: &Settings, method: http::Method, path: &str) -> Res
         })?;
         let address = String::from_utf8_lossy(&address).trim().to_owned();
         let credentials = systemd::credentials_directory();
-        let token = control_token(credentials.as_deref(), &settings.control.token_file).map_err(unreachable)?;
+        let token =
+            control_token(credentials.as_deref(), &settings.control.token_file).map_err(unreachable)?;
         (builder.build(), format!("http://{address}"), Some(token))
     };
     let client = client.map_err(|error| unreachable(format!("No HTTP client: {error}.")))?;
     let mut request = client.request(method, format!("{base}{path}"));
     if let Some(token) = token {
-        let mut value = http::HeaderValue::try_from(format!("Bearer {}", token.expose()))
-            .map_err(|_| unreachable("The control token holds characters that cannot be sent. Make a new one.".to_owned()))?;
+        let mut value = http::HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| {
+            unreachable("The control token holds characters that cannot be sent. Make a new one.".to_owned())
+        })?;
         value.set_sensitive(true);
         request = request.header(http::header::AUTHORIZATION, value);
     }
     let mut answer = request.send().await.map_err(|error| {
-        unreachable(format!("The agent at {base} does not answer: {}. See `systemctl status o365-agent`.", crate::error::chain(&error)))
+        unreachable(format!(
+            "The agent at {base} does not answer: {}. See `systemctl status o365-agent`.",
+            crate::error::chain(&error)
+        ))
     })?;
 
     let status = answer.status();
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable(format!("The agent's answer broke off: {error}.")))? {
+    while let Some(chunk) = answer
+        .chunk()
+        .await
+        .map_err(|error| unreachable(format!("The agent's answer broke off: {error}.")))?
+    {
         if body.len() + chunk.len() > ANSWER_BYTES {
             return Err(unreachable("The agent's answer is too large.".to_owned()));
         }
@@ -91,7 +104,8 @@ async fn ask_agent(settings: &Settings, method: http::Method, path: &str) -> Res
     if status.is_success() {
         return Ok(value);
     }
-    let detail = value["detail"].as_str().map_or_else(|| format!("The agent answered {status}."), str::to_owned);
+    let detail =
+        value["detail"].as_str().map_or_else(|| format!("The agent answered {status}."), str::to_owned);
     Err(NoAnswer { message: detail, code: NOT_WELL })
 }
 

@@ -32,7 +32,9 @@ pub(crate) const FAILED: u8 = 70;
 /// Private agent for Microsoft Office 365 connections: keeps their tokens alive and runs their activities.
 #[derive(Debug, Parser)]
 #[command(name = "o365-agent", version, about, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 well; 1 not well; 2 wrong command line; 64 settings cannot be used; 69 agent not reachable; 70 agent could not go on.")]
+#[command(
+    after_help = "Exit codes: 0 well; 1 not well; 2 wrong command line; 64 settings cannot be used; 69 agent not reachable; 70 agent could not go on."
+)]
 struct CommandLine {
     /// The settings file [default: $JITTERBIT_HOME/jitterbit.conf, else /etc/o365-agent/jitterbit.conf].
     #[arg(long, global = true, value_name = "FILE")]

@@ -30,13 +30,14 @@ pub(super) fn run(config: Option<&Path>) -> ExitCode {
         }
     };
     log_panics();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("o365-agent").build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "The runtime could not be started.");
-            return ExitCode::from(FAILED);
-        }
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("o365-agent").build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "The runtime could not be started.");
+                return ExitCode::from(FAILED);
+            }
+        };
     let ended = runtime.block_on(Box::pin(agent::run(location, loaded, log)));
     // Blocking file work that still runs is not waited for: everything that had to be durable was awaited above.
     runtime.shutdown_background();

@@ -10,13 +10,20 @@ use super::client::{ask, painted};
 
 /// Prints the table. 0 when every connection is well, 1 when one is not, 69 when the agent cannot be reached.
 pub(super) fn status(config: Option<&Path>, as_json: bool) -> ExitCode {
-    let (agent, list) = match (ask(config, http::Method::GET, "/v1/agent"), ask(config, http::Method::GET, "/v1/connections")) {
+    let (agent, list) = match (
+        ask(config, http::Method::GET, "/v1/agent"),
+        ask(config, http::Method::GET, "/v1/connections"),
+    ) {
         (Ok(agent), Ok(list)) => (agent, list),
         (Err(reason), _) | (_, Err(reason)) => return reason.exit(),
     };
     let connections = list["connections"].as_array().cloned().unwrap_or_default();
-    let faults: Vec<&Value> =
-        agent["dropIns"].as_array().into_iter().flatten().flat_map(|file| file["faults"].as_array().into_iter().flatten()).collect();
+    let faults: Vec<&Value> = agent["dropIns"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|file| file["faults"].as_array().into_iter().flatten())
+        .collect();
     if as_json {
         println!("{}", serde_json::json!({"agent": agent, "connections": connections}));
     } else {
@@ -39,7 +46,10 @@ fn print_table(agent: &Value, connections: &[Value], faults: &[&Value]) {
     rows.sort_by_key(|connection| (is_well(connection) == Some(true), text(&connection["name"]).to_owned()));
     let width = rows.iter().map(|row| text(&row["name"]).chars().count()).max().unwrap_or(4).clamp(4, 40);
     if !rows.is_empty() {
-        println!("\n{:<width$}  {:<13}  {:<25}  {:<14}  {}", "NAME", "STATE", "SCHEME", "TOKEN", "LAST REFRESH");
+        println!(
+            "\n{:<width$}  {:<13}  {:<25}  {:<14}  {}",
+            "NAME", "STATE", "SCHEME", "TOKEN", "LAST REFRESH"
+        );
     }
     for row in rows {
         let state = painted(&format!("{:<13}", text(&row["state"])), is_well(row));
@@ -56,7 +66,10 @@ fn print_table(agent: &Value, connections: &[Value], faults: &[&Value]) {
         }
     }
     if !faults.is_empty() {
-        println!("\n{} in the drop-ins:", if faults.len() == 1 { "1 fault".to_owned() } else { format!("{} faults", faults.len()) });
+        println!(
+            "\n{} in the drop-ins:",
+            if faults.len() == 1 { "1 fault".to_owned() } else { format!("{} faults", faults.len()) }
+        );
     }
     for fault in faults {
         let place = fault["line"].as_u64().map_or_else(String::new, |line| format!(":{line}"));
@@ -92,7 +105,8 @@ mod tests {
 
     #[test]
     fn durations_have_at_most_two_units() {
-        for (seconds, expected) in [(59, "59 s"), (3599, "59 min"), (7260, "2 h 1 min"), (200_000, "2 d 7 h")] {
+        for (seconds, expected) in [(59, "59 s"), (3599, "59 min"), (7260, "2 h 1 min"), (200_000, "2 d 7 h")]
+        {
             assert_eq!(duration(seconds), expected);
         }
     }

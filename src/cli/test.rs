@@ -22,7 +22,8 @@ pub(super) fn test(config: Option<&Path>, name: &str, as_json: bool) -> ExitCode
                 Some(false) => ("FAILED ", Some(false)),
                 None => ("-      ", None),
             };
-            let (name, message) = (step["step"].as_str().unwrap_or_default(), step["message"].as_str().unwrap_or_default());
+            let (name, message) =
+                (step["step"].as_str().unwrap_or_default(), step["message"].as_str().unwrap_or_default());
             let milliseconds = step["milliseconds"].as_u64().unwrap_or_default();
             println!("{} {name:<14} {milliseconds:>6} ms  {message}", painted(mark, well));
         }

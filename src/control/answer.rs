@@ -52,7 +52,11 @@ fn media_type(encoding: Encoding) -> &'static str {
 ///
 /// # Errors
 /// The error of the first page; later ones cut the stream.
-pub async fn rows(mut query: RunningQuery, encoding: Encoding, metrics: Arc<Metrics>) -> Result<Response, ActivityError> {
+pub async fn rows(
+    mut query: RunningQuery,
+    encoding: Encoding,
+    metrics: Arc<Metrics>,
+) -> Result<Response, ActivityError> {
     let mut first = Vec::with_capacity(CHUNK_BYTES);
     query.begin(&mut first, encoding).await?;
     let run_id = query.run_id().to_owned();
@@ -75,7 +79,10 @@ pub async fn rows(mut query: RunningQuery, encoding: Encoding, metrics: Arc<Metr
             if buffer.is_empty() {
                 return None;
             }
-            let chunk = Bytes::from(std::mem::replace(&mut buffer, Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4)));
+            let chunk = Bytes::from(std::mem::replace(
+                &mut buffer,
+                Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4),
+            ));
             Some((Ok(chunk), (!ended).then_some((query, buffer))))
         }
     });

@@ -21,10 +21,16 @@ pub async fn bounded_body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> 
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| {
-            Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "The request body ended early. Send it whole.")
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "body_incomplete",
+                "The request body ended early. Send it whole.",
+            )
         })?;
         if bytes.len() + chunk.len() > limit {
-            let detail = format!("The request body is larger than {limit} bytes. Send fewer records a call, or raise [Limits] RequestBodyBytes.");
+            let detail = format!(
+                "The request body is larger than {limit} bytes. Send fewer records a call, or raise [Limits] RequestBodyBytes."
+            );
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
         }
         bytes.extend_from_slice(&chunk);
@@ -76,8 +82,12 @@ fn unreadable(error: &serde_json::Error) -> Problem {
 
 fn variables(value: Value) -> Result<BTreeMap<String, String>, Problem> {
     let wrong = || {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_request", "'variables' must be an object of strings, numbers or booleans.")
-            .field("variables")
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad_request",
+            "'variables' must be an object of strings, numbers or booleans.",
+        )
+        .field("variables")
     };
     let Value::Object(map) = value else { return Err(wrong()) };
     map.into_iter()
@@ -91,10 +101,18 @@ fn variables(value: Value) -> Result<BTreeMap<String, String>, Problem> {
 }
 
 fn timeout(value: &Value) -> Result<Duration, Problem> {
-    value.as_f64().filter(|seconds| (0.001..=86_400.0).contains(seconds)).map(Duration::from_secs_f64).ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_request", "'timeoutSeconds' must be a number of seconds up to 86400.")
+    value
+        .as_f64()
+        .filter(|seconds| (0.001..=86_400.0).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "bad_request",
+                "'timeoutSeconds' must be a number of seconds up to 86400.",
+            )
             .field("timeoutSeconds")
-    })
+        })
 }
 
 /// `Prefer: wait=N` (RFC 7240 section 4.3): how long the caller is willing to wait, in seconds.
@@ -119,7 +137,10 @@ mod tests {
         let body = br#"{"object":"Messages","variables":{"a":"x","n":3,"b":true},"timeoutSeconds":1.5}"#;
         let call: Call<QueryRequest> = call(body, &HeaderMap::new()).unwrap();
         assert_eq!(call.request.object, "Messages");
-        assert_eq!(call.variables.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(), ["a=x", "b=true", "n=3"]);
+        assert_eq!(
+            call.variables.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(),
+            ["a=x", "b=true", "n=3"]
+        );
         assert_eq!(call.timeout, Some(Duration::from_millis(1500)));
     }
 

@@ -20,11 +20,11 @@ impl From<TokenError> for Problem {
             TokenError::NeedsSignIn(failure) => token(StatusCode::CONFLICT, "needs_sign_in", detail, failure),
             TokenError::NeedsAdmin(failure) => token(StatusCode::CONFLICT, "needs_admin", detail, failure),
             TokenError::TryLater { failure, after } => {
-                token(StatusCode::SERVICE_UNAVAILABLE, "token_unavailable", detail, failure).retry_after(after)
+                token(StatusCode::SERVICE_UNAVAILABLE, "token_unavailable", detail, failure)
+                    .retry_after(after)
             }
-            TokenError::Superseded => {
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "superseded", detail).retry_after(Duration::from_secs(1))
-            }
+            TokenError::Superseded => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "superseded", detail)
+                .retry_after(Duration::from_secs(1)),
         }
     }
 }
@@ -44,14 +44,18 @@ impl From<GraphError> for Problem {
             GraphError::Token(error) => error.into(),
             GraphError::Refused(refusal) => refused(detail, refusal),
             GraphError::NotNow { refusal, after } => {
-                let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "graph_not_ready", detail).retry_after(after);
+                let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "graph_not_ready", detail)
+                    .retry_after(after);
                 problem.graph = Some(refusal);
                 problem
             }
             GraphError::Unreachable { .. } => {
-                Problem::new(StatusCode::BAD_GATEWAY, "graph_unreachable", detail).retry_after(Duration::from_secs(5))
+                Problem::new(StatusCode::BAD_GATEWAY, "graph_unreachable", detail)
+                    .retry_after(Duration::from_secs(5))
             }
-            GraphError::OutcomeUnknown { .. } => Problem::new(StatusCode::BAD_GATEWAY, "outcome_unknown", detail),
+            GraphError::OutcomeUnknown { .. } => {
+                Problem::new(StatusCode::BAD_GATEWAY, "outcome_unknown", detail)
+            }
             GraphError::BadRequest { .. } => Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail),
             GraphError::BadAnswer { .. } => Problem::new(StatusCode::BAD_GATEWAY, "bad_answer", detail),
             GraphError::Deadline => Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline", detail),
@@ -86,7 +90,9 @@ impl From<WriteError> for Problem {
         let detail = error.to_string();
         match error {
             WriteError::NotFound(_) => Problem::new(StatusCode::NOT_FOUND, "no_such_connection", detail),
-            WriteError::Changed(_) => Problem::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail),
+            WriteError::Changed(_) => {
+                Problem::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", detail)
+            }
             WriteError::Invalid(fault) => {
                 let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "faulty_connection", detail);
                 problem.faults = vec![fault];

@@ -96,7 +96,8 @@ impl Guard {
             return Ok(());
         }
         let origin = only_value(headers, &header::ORIGIN).ok_or(Refusal::Origin)?;
-        let own = origin.strip_prefix("http://").is_some_and(|host| own_hosts(via).iter().any(|own| own == host));
+        let own =
+            origin.strip_prefix("http://").is_some_and(|host| own_hosts(via).iter().any(|own| own == host));
         if own { Ok(()) } else { Err(Refusal::Origin) }
     }
 
@@ -210,11 +211,24 @@ mod tests {
     #[test]
     fn the_unix_socket_trusts_users_not_tokens() {
         let host = ("host", "localhost");
-        for (user, expected) in [(Some(0), Ok(())), (Some(1234), Ok(())), (Some(77), Err(Refusal::Peer)), (None, Err(Refusal::Peer))] {
-            let given = judge(Via::Unix { user }, &Method::GET, "/v1/agent", &[host, ("authorization", "Bearer right")]);
+        for (user, expected) in [
+            (Some(0), Ok(())),
+            (Some(1234), Ok(())),
+            (Some(77), Err(Refusal::Peer)),
+            (None, Err(Refusal::Peer)),
+        ] {
+            let given = judge(
+                Via::Unix { user },
+                &Method::GET,
+                "/v1/agent",
+                &[host, ("authorization", "Bearer right")],
+            );
             assert_eq!(given, expected, "{user:?}");
         }
-        assert_eq!(judge(Via::Unix { user: Some(0) }, &Method::GET, "/", &[("host", "evil")]), Err(Refusal::Host));
+        assert_eq!(
+            judge(Via::Unix { user: Some(0) }, &Method::GET, "/", &[("host", "evil")]),
+            Err(Refusal::Host)
+        );
     }
 
     #[test]

@@ -67,7 +67,9 @@ pub async fn around(State(layers): State<Arc<Layers>>, mut request: Request, nex
             problem.request_id = Some(id.clone());
             response = problem.into_response();
         }
-        None => tracing::debug!(request_id = %id, %method, path, status, milliseconds, "A control port request was answered."),
+        None => {
+            tracing::debug!(request_id = %id, %method, path, status, milliseconds, "A control port request was answered.")
+        }
     }
     add_headers(response.headers_mut(), &id);
     response
@@ -100,7 +102,8 @@ fn refused(refusal: Refusal) -> Problem {
 /// The caller's id when it is short and plain, else a new one in the form of a UUID, which Graph's support asks for.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get("x-request-id").and_then(|value| value.to_str().ok()).filter(|id| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
     });
     given.map_or_else(new_request_id, str::to_owned)
 }
@@ -117,7 +120,10 @@ fn add_headers(headers: &mut HeaderMap, id: &str) {
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
 }
 
 #[cfg(test)]
@@ -126,7 +132,9 @@ mod tests {
 
     #[test]
     fn only_plain_request_ids_are_taken_over() {
-        for (given, taken) in [("abc-1_2.3", true), ("", false), ("a b", false), ("x\u{7f}", false), (&"a".repeat(65), false)] {
+        for (given, taken) in
+            [("abc-1_2.3", true), ("", false), ("a b", false), ("x\u{7f}", false), (&"a".repeat(65), false)]
+        {
             let mut headers = HeaderMap::new();
             if let Ok(value) = HeaderValue::from_str(given) {
                 headers.insert("x-request-id", value);

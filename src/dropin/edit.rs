@@ -15,7 +15,12 @@ use crate::files;
 ///
 /// # Errors
 /// [`WriteError::Broken`] when the file cannot be read, [`WriteError::NotFound`] when the connection is not in it.
-pub fn connection_document(file: &Path, name: &str, activity: &str, body: Option<Value>) -> Result<Value, WriteError> {
+pub fn connection_document(
+    file: &Path,
+    name: &str,
+    activity: &str,
+    body: Option<Value>,
+) -> Result<Value, WriteError> {
     let broken = || WriteError::Broken { name: name.to_owned(), file: file.display().to_string() };
     let bytes = files::read_bounded(file, super::scan::FILE_LIMIT)?;
     let document = Document::parse(String::from_utf8(bytes).map_err(|_| broken())?).map_err(|_| broken())?;
@@ -38,7 +43,8 @@ pub fn connection_document(file: &Path, name: &str, activity: &str, body: Option
     match body {
         Some(body @ Value::Object(_)) => drop(activities.insert(activity.to_owned(), body)),
         Some(_) => {
-            let message = "A saved activity is an object with `type` and the fields of its request.".to_owned();
+            let message =
+                "A saved activity is an object with `type` and the fields of its request.".to_owned();
             let key = format!("connections.{name}.activities.{activity}");
             return Err(WriteError::Invalid(Fault { file: file.to_owned(), line: None, key, message }));
         }
@@ -62,10 +68,16 @@ mod tests {
         files::write_private(&file, text.as_bytes()).unwrap();
         let new = json!({"type": "Query", "object": "Messages"});
         let added = connection_document(&file, "mail", "new", Some(new.clone())).unwrap();
-        assert_eq!(added, json!({"AuthScheme": "AzureAD", "activities": {"old": {"type": "Query", "object": "Users"}, "new": new}}));
+        assert_eq!(
+            added,
+            json!({"AuthScheme": "AzureAD", "activities": {"old": {"type": "Query", "object": "Users"}, "new": new}})
+        );
         let removed = connection_document(&file, "mail", "old", None).unwrap();
         assert_eq!(removed, json!({"AuthScheme": "AzureAD", "activities": {}}));
         assert!(matches!(connection_document(&file, "male", "x", None), Err(WriteError::NotFound(_))));
-        assert!(matches!(connection_document(&file, "mail", "x", Some(json!(5))), Err(WriteError::Invalid(_))));
+        assert!(matches!(
+            connection_document(&file, "mail", "x", Some(json!(5))),
+            Err(WriteError::Invalid(_))
+        ));
     }
 }

@@ -39,7 +39,9 @@ impl LogHandle {
     /// # Errors
     /// A sentence, when the filter cannot be understood; the old one then stays.
     pub fn set_filter(&self, filter: &str) -> Result<(), String> {
-        self.0.reload(parse_filter(filter)?).map_err(|error| format!("The log filter could not be changed: {error}."))
+        self.0
+            .reload(parse_filter(filter)?)
+            .map_err(|error| format!("The log filter could not be changed: {error}."))
     }
 }
 
@@ -56,22 +58,29 @@ pub fn start_logging(settings: &LogSettings, journal_stream: Option<&str>) -> Re
         chosen => chosen,
     };
     let output: Box<dyn Layer<_> + Send + Sync> = match format {
-        LogFormat::Json => {
-            Box::new(fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(std::io::stderr))
-        }
+        LogFormat::Json => Box::new(
+            fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(std::io::stderr),
+        ),
         LogFormat::Journald => match tracing_journald::layer() {
-            Ok(layer) => Box::new(layer.with_field_prefix(None).with_syslog_identifier("o365-agent".to_owned())),
+            Ok(layer) => {
+                Box::new(layer.with_field_prefix(None).with_syslog_identifier("o365-agent".to_owned()))
+            }
             Err(error) if settings.format == LogFormat::Auto => {
                 let text = fmt::layer().with_ansi(false).with_writer(std::io::stderr);
                 drop(error); // Auto means: the best that is there.
                 Box::new(text)
             }
             Err(error) => {
-                return Err(format!("[Logging] Format=journald: the journal cannot be reached: {error}. Use Format=json or text."));
+                return Err(format!(
+                    "[Logging] Format=journald: the journal cannot be reached: {error}. Use Format=json or text."
+                ));
             }
         },
         LogFormat::Text | LogFormat::Auto => Box::new(
-            fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_target(false).with_writer(std::io::stderr),
+            fmt::layer()
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_target(false)
+                .with_writer(std::io::stderr),
         ),
     };
     // A second start in one process (only tests do that) keeps the first subscriber.
@@ -85,7 +94,9 @@ const LIBRARIES: [&str; 6] = ["hyper", "hyper_util", "reqwest", "rustls", "h2", 
 
 fn parse_filter(text: &str) -> Result<EnvFilter, String> {
     let refused = |error: &dyn std::fmt::Display| {
-        format!("[Logging] Level '{text}' cannot be understood: {error}. Use error, warn, info, debug or trace.")
+        format!(
+            "[Logging] Level '{text}' cannot be understood: {error}. Use error, warn, info, debug or trace."
+        )
     };
     let mut filter = EnvFilter::builder().parse(text).map_err(|error| refused(&error))?;
     for library in LIBRARIES {

@@ -15,17 +15,27 @@ fn both(sandbox: &o365_sandbox::Sandbox) -> Agent {
 async fn a_query_answers_the_columns_asked_for_in_their_order() {
     let sandbox = tenant();
     let agent = both(&sandbox);
-    let request = json!({"object": "messages", "fields": ["subject", "id", "from_emailAddress_address"], "limit": 7});
+    let request =
+        json!({"object": "messages", "fields": ["subject", "id", "from_emailAddress_address"], "limit": 7});
     let answer = agent.post("/v1/connections/mail/query", request).await.expect(200);
-    let names: Vec<_> = answer["columns"].as_array().unwrap().iter().map(|column| column["name"].clone()).collect();
+    let names: Vec<_> =
+        answer["columns"].as_array().unwrap().iter().map(|column| column["name"].clone()).collect();
     assert_eq!(names, ["subject", "id", "from_emailAddress_address"]);
     let rows = answer["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 7);
-    assert!(rows.iter().all(|row| row["from_emailAddress_address"].as_str().unwrap().contains('@')), "{rows:?}");
+    assert!(
+        rows.iter().all(|row| row["from_emailAddress_address"].as_str().unwrap().contains('@')),
+        "{rows:?}"
+    );
     assert_eq!(answer["complete"], true);
     assert!(answer["runId"].is_string());
     let sent = sandbox.graph_requests().pop().unwrap();
-    assert!(sent.path_and_query.contains("select=subject,id,from") || sent.path_and_query.contains("select=subject%2Cid%2Cfrom"), "{}", sent.path_and_query);
+    assert!(
+        sent.path_and_query.contains("select=subject,id,from")
+            || sent.path_and_query.contains("select=subject%2Cid%2Cfrom"),
+        "{}",
+        sent.path_and_query
+    );
 }
 
 #[tokio::test]
@@ -37,10 +47,13 @@ async fn every_row_of_every_page_arrives_once_in_each_encoding() {
     let path = "/v1/connections/mail/query";
 
     let json = agent.post(path, request.clone()).await.expect(200);
-    let mut ids: Vec<_> = json["rows"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+    let mut ids: Vec<_> =
+        json["rows"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 2_345);
 
-    let lines = agent.call(http::Method::POST, path, &[("accept", "application/x-ndjson")], Some(request.clone())).await;
+    let lines = agent
+        .call(http::Method::POST, path, &[("accept", "application/x-ndjson")], Some(request.clone()))
+        .await;
     let streamed: Vec<String> = lines
         .text()
         .lines()
@@ -62,11 +75,23 @@ async fn every_row_of_every_page_arrives_once_in_each_encoding() {
 async fn every_operator_gives_the_rows_that_satisfy_it() {
     let sandbox = tenant();
     let agent = both(&sandbox);
-    let fields = json!(["id", "subject", "isRead", "receivedDateTime", "importance", "hasAttachments", "from_emailAddress_address"]);
-    let all = agent.post("/v1/connections/mail/query", json!({"object": "Messages", "fields": fields})).await.expect(200);
+    let fields = json!([
+        "id",
+        "subject",
+        "isRead",
+        "receivedDateTime",
+        "importance",
+        "hasAttachments",
+        "from_emailAddress_address"
+    ]);
+    let all = agent
+        .post("/v1/connections/mail/query", json!({"object": "Messages", "fields": fields}))
+        .await
+        .expect(200);
     let all = all["rows"].as_array().unwrap().clone();
     let middle = all[all.len() / 2].clone();
-    let (subject, sender) = (middle["subject"].as_str().unwrap(), middle["from_emailAddress_address"].as_str().unwrap());
+    let (subject, sender) =
+        (middle["subject"].as_str().unwrap(), middle["from_emailAddress_address"].as_str().unwrap());
     let (date, word) = (middle["receivedDateTime"].as_str().unwrap(), subject.split(' ').next().unwrap());
     let text = |row: &Value, column: &str| row[column].as_str().unwrap_or_default().to_owned();
 
@@ -76,14 +101,34 @@ async fn every_operator_gives_the_rows_that_satisfy_it() {
         ("isRead", "!=", json!(true), Box::new(|row| row["isRead"] == false)),
         ("subject", "=", json!(subject), Box::new(|row| row["subject"] == subject)),
         ("receivedDateTime", ">", json!(date), Box::new(|row| text(row, "receivedDateTime").as_str() > date)),
-        ("receivedDateTime", ">=", json!(date), Box::new(|row| text(row, "receivedDateTime").as_str() >= date)),
+        (
+            "receivedDateTime",
+            ">=",
+            json!(date),
+            Box::new(|row| text(row, "receivedDateTime").as_str() >= date),
+        ),
         ("receivedDateTime", "<", json!(date), Box::new(|row| text(row, "receivedDateTime").as_str() < date)),
-        ("receivedDateTime", "<=", json!(date), Box::new(|row| text(row, "receivedDateTime").as_str() <= date)),
+        (
+            "receivedDateTime",
+            "<=",
+            json!(date),
+            Box::new(|row| text(row, "receivedDateTime").as_str() <= date),
+        ),
         ("subject", "starts-with", json!(word), Box::new(|row| text(row, "subject").starts_with(word))),
         ("subject", "contains", json!(word), Box::new(|row| text(row, "subject").contains(word))),
-        ("subject", "like", json!(format!("{word}%")), Box::new(|row| text(row, "subject").starts_with(word))),
+        (
+            "subject",
+            "like",
+            json!(format!("{word}%")),
+            Box::new(|row| text(row, "subject").starts_with(word)),
+        ),
         ("importance", "in", json!(["high", "low"]), Box::new(|row| row["importance"] != "normal")),
-        ("from_emailAddress_address", "=", json!(sender), Box::new(|row| row["from_emailAddress_address"] == sender)),
+        (
+            "from_emailAddress_address",
+            "=",
+            json!(sender),
+            Box::new(|row| row["from_emailAddress_address"] == sender),
+        ),
         ("subject", "is not null", Value::Null, Box::new(|row| !row["subject"].is_null())),
     ];
     for (field, operator, value, expected) in rows {
@@ -92,7 +137,11 @@ async fn every_operator_gives_the_rows_that_satisfy_it() {
         let answer = agent.post("/v1/connections/mail/query", request).await.expect(200);
         let wanted: Vec<_> = all.iter().filter(|row| expected(row)).collect();
         assert!(!wanted.is_empty(), "{field} {operator}: the table row proves nothing");
-        assert_eq!(answer["rows"].as_array().unwrap().iter().collect::<Vec<_>>(), wanted, "{field} {operator} {value}");
+        assert_eq!(
+            answer["rows"].as_array().unwrap().iter().collect::<Vec<_>>(),
+            wanted,
+            "{field} {operator} {value}"
+        );
     }
 }
 
@@ -104,7 +153,10 @@ async fn order_limit_and_offset_cut_out_the_right_rows() {
         "orderBy": [{"field": "receivedDateTime"}]});
     let all = agent.post("/v1/connections/mail/query", base.clone()).await.expect(200);
     let all = all["rows"].as_array().unwrap().clone();
-    assert!(all.windows(2).all(|pair| pair[0]["receivedDateTime"].as_str() <= pair[1]["receivedDateTime"].as_str()));
+    assert!(
+        all.windows(2)
+            .all(|pair| pair[0]["receivedDateTime"].as_str() <= pair[1]["receivedDateTime"].as_str())
+    );
     for (limit, offset) in [(5, 0), (5, 3), (1000, 190), (3, 5000), (0, 0)] {
         let mut request = base.clone();
         request["limit"] = json!(limit);
@@ -126,17 +178,30 @@ async fn a_record_is_created_read_changed_and_deleted_in_each_object() {
         "userPrincipalName": format!("nova@{}", sandbox.tenant_domain()),
         "passwordProfile_forceChangePasswordNextSignIn": true, "passwordProfile_password": "xWwvJ]6NMw+bWH-d"});
     let rows = [
-        ("mail", "Messages", json!({"subject": "Draft", "body_content": "Hello", "body_contentType": "text"}), "subject", json!("Changed")),
+        (
+            "mail",
+            "Messages",
+            json!({"subject": "Draft", "body_content": "Hello", "body_contentType": "text"}),
+            "subject",
+            json!("Changed"),
+        ),
         ("mail", "Events", event, "subject", json!("Moved")),
         ("mail", "Contacts", json!({"givenName": "Ada", "surname": "Byron"}), "givenName", json!("Augusta")),
         ("mail", "Calendars", json!({"name": "Team"}), "name", json!("Squad")),
         ("app", "Users", person, "displayName", json!("Nova Q.")),
-        ("app", "Contacts", json!({"givenName": "Ida", "surname": "Rhodes", "UserId": user}), "surname", json!("R.")),
+        (
+            "app",
+            "Contacts",
+            json!({"givenName": "Ida", "surname": "Rhodes", "UserId": user}),
+            "surname",
+            json!("R."),
+        ),
     ];
     for (connection, object, record, column, changed) in rows {
         let by_user = connection == "app" && object != "Users";
         let call = |activity: &str| format!("/v1/connections/{connection}/{activity}");
-        let created = agent.post(&call("create"), json!({"object": object, "records": [record]})).await.expect(200);
+        let created =
+            agent.post(&call("create"), json!({"object": object, "records": [record]})).await.expect(200);
         assert_eq!(created["results"][0]["status"], "created", "{object}: {created}");
         let id = created["results"][0]["id"].as_str().unwrap().to_owned();
 
@@ -148,14 +213,16 @@ async fn a_record_is_created_read_changed_and_deleted_in_each_object() {
         }
         let mut change = key.clone();
         change[column] = changed.clone();
-        let updated = agent.post(&call("update"), json!({"object": object, "records": [change]})).await.expect(200);
+        let updated =
+            agent.post(&call("update"), json!({"object": object, "records": [change]})).await.expect(200);
         assert_eq!(updated["results"][0]["status"], "updated", "{object}: {updated}");
 
         let query = json!({"object": object, "fields": ["id", column], "conditions": conditions});
         let read = agent.post(&call("query"), query.clone()).await.expect(200);
         assert_eq!(read["rows"], json!([{"id": id, column: changed}]), "{object}");
 
-        let deleted = agent.post(&call("delete"), json!({"object": object, "records": [key]})).await.expect(200);
+        let deleted =
+            agent.post(&call("delete"), json!({"object": object, "records": [key]})).await.expect(200);
         assert_eq!(deleted["results"][0]["status"], "deleted", "{object}: {deleted}");
         let gone = agent.post(&call("query"), query).await;
         assert!(gone.status == 404 || gone.expect(200)["rows"] == json!([]), "{object}: {}", gone.text());
@@ -166,10 +233,14 @@ async fn a_record_is_created_read_changed_and_deleted_in_each_object() {
 async fn many_records_go_by_batch_and_keep_their_order() {
     let sandbox = tenant();
     let agent = both(&sandbox);
-    let mut records: Vec<Value> = (0..45).map(|n| json!({"givenName": format!("N{n}"), "surname": "Batch"})).collect();
+    let mut records: Vec<Value> =
+        (0..45).map(|n| json!({"givenName": format!("N{n}"), "surname": "Batch"})).collect();
     records[17] = json!({"givenName": "X", "surname": "Y", "birthday": "not a date"});
     let answer = agent
-        .post("/v1/connections/mail/create", json!({"object": "Contacts", "records": records, "continueOnError": true}))
+        .post(
+            "/v1/connections/mail/create",
+            json!({"object": "Contacts", "records": records, "continueOnError": true}),
+        )
         .await
         .expect(200);
     let results = answer["results"].as_array().unwrap();
@@ -188,7 +259,10 @@ async fn a_failed_record_stops_the_rest_unless_told_otherwise() {
     let sandbox = tenant();
     let agent = both(&sandbox);
     let records = json!([{"id": "AAMk-none="}, {"id": "AAMk-none2="}]);
-    let answer = agent.post("/v1/connections/mail/delete", json!({"object": "Messages", "records": records})).await.expect(200);
+    let answer = agent
+        .post("/v1/connections/mail/delete", json!({"object": "Messages", "records": records}))
+        .await
+        .expect(200);
     assert_eq!(answer["results"][0]["status"], "failed");
     assert_eq!(answer["results"][0]["error"]["graph"]["code"], "ErrorItemNotFound", "{answer}");
     assert_eq!(answer["results"][1]["status"], "skipped");
@@ -206,7 +280,10 @@ async fn procedures_send_and_move_mail_and_call_bound_actions() {
     assert!(sent.path_and_query.ends_with("/me/sendMail"), "{}", sent.path_and_query);
 
     let query = json!({"object": "Messages", "fields": ["id"], "limit": 1});
-    let id = agent.post("/v1/connections/mail/query", query).await.expect(200)["rows"][0]["id"].as_str().unwrap().to_owned();
+    let id = agent.post("/v1/connections/mail/query", query).await.expect(200)["rows"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let moved = agent
         .post(path, json!({"procedure": "MoveMail", "parameters": {"Id": id, "DestinationId": "archive"}}))
         .await
@@ -223,9 +300,13 @@ async fn procedures_send_and_move_mail_and_call_bound_actions() {
 async fn any_graph_path_is_an_object() {
     let sandbox = tenant();
     let agent = both(&sandbox);
-    let answer = agent.post("/v1/connections/mail/query", json!({"object": "/me/mailFolders"})).await.expect(200);
+    let answer =
+        agent.post("/v1/connections/mail/query", json!({"object": "/me/mailFolders"})).await.expect(200);
     assert!(answer["rows"].as_array().unwrap().iter().any(|row| row["displayName"] == "Inbox"), "{answer}");
-    let me = agent.post("/v1/connections/mail/query", json!({"object": "/me", "fields": ["userPrincipalName"]})).await.expect(200);
+    let me = agent
+        .post("/v1/connections/mail/query", json!({"object": "/me", "fields": ["userPrincipalName"]}))
+        .await
+        .expect(200);
     assert_eq!(me["rows"], json!([{"userPrincipalName": sandbox.first_user().upn}]));
 }
 
@@ -238,14 +319,19 @@ async fn an_application_must_say_whose_mailbox() {
     assert!(problem.json()["detail"].as_str().unwrap().contains("UserId"), "{}", problem.text());
     let request = json!({"object": "Messages", "fields": ["id"], "limit": 2,
         "conditions": [{"field": "UserId", "operator": "=", "value": sandbox.user(1).upn}]});
-    assert_eq!(agent.post("/v1/connections/app/query", request).await.expect(200)["rows"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        agent.post("/v1/connections/app/query", request).await.expect(200)["rows"].as_array().unwrap().len(),
+        2
+    );
 }
 
 #[tokio::test]
 async fn directory_queries_carry_the_advanced_headers_they_need() {
     let sandbox = tenant();
     let agent = both(&sandbox);
-    for (operator, value) in [("!=", "Adele Vance"), ("starts-with", "A"), ("contains", "de"), ("like", "%e"), ("like", "A%")] {
+    for (operator, value) in
+        [("!=", "Adele Vance"), ("starts-with", "A"), ("contains", "de"), ("like", "%e"), ("like", "A%")]
+    {
         let request = json!({"object": "Users", "fields": ["id", "displayName"], "orderBy": [{"field": "displayName"}],
             "conditions": [{"field": "displayName", "operator": operator, "value": value}]});
         let answer = agent.post("/v1/connections/app/query", request).await.expect(200);
@@ -269,17 +355,26 @@ async fn saved_activities_run_by_name_with_variables() {
     let sandbox = tenant();
     let saved = "    activities:\n      By subject:\n        type: Query\n        object: Messages\n        fields: [id, subject]\n        conditions: [{ field: subject, operator: starts-with, value: \"[prefix{Zz}]\" }]\n        limit: 3\n";
     let agent = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", saved)).start();
-    let all = agent.post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["subject"], "limit": 1})).await.expect(200);
+    let all = agent
+        .post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["subject"], "limit": 1}))
+        .await
+        .expect(200);
     let prefix = &all["rows"][0]["subject"].as_str().unwrap()[..4];
     let run = "/v1/connections/mail/activities/By%20subject/run";
     let answer = agent.post(run, json!({"variables": {"prefix": prefix}})).await.expect(200);
     let rows = answer["rows"].as_array().unwrap();
-    assert!(!rows.is_empty() && rows.iter().all(|row| row["subject"].as_str().unwrap().starts_with(prefix)), "{answer}");
+    assert!(
+        !rows.is_empty() && rows.iter().all(|row| row["subject"].as_str().unwrap().starts_with(prefix)),
+        "{answer}"
+    );
     let default = agent.call(http::Method::POST, run, &[], None).await.expect(200);
     assert_eq!(default["rows"], json!([]), "the default in braces");
     let listed = agent.get("/v1/connections/mail/activities").await.expect(200);
     assert_eq!(listed["activities"][0]["name"], "By subject");
-    assert_eq!(agent.call(http::Method::POST, "/v1/connections/mail/activities/Nope/run", &[], None).await.status, 404);
+    assert_eq!(
+        agent.call(http::Method::POST, "/v1/connections/mail/activities/Nope/run", &[], None).await.status,
+        404
+    );
 }
 
 #[tokio::test]
@@ -289,8 +384,18 @@ async fn wrong_requests_are_answered_exactly() {
     let rows = [
         ("mail/query", json!({"object": "Mesages"}), 404, "Messages"),
         ("mail/query", json!({"object": "Messages", "fields": ["subjet"]}), 400, "subject"),
-        ("mail/query", json!({"object": "Messages", "conditions": [{"field": "isRead", "operator": "=", "value": "maybe"}]}), 400, "isRead"),
-        ("mail/query", json!({"object": "Messages", "conditions": [{"field": "isRead", "operator": "~", "value": 1}]}), 400, "~"),
+        (
+            "mail/query",
+            json!({"object": "Messages", "conditions": [{"field": "isRead", "operator": "=", "value": "maybe"}]}),
+            400,
+            "isRead",
+        ),
+        (
+            "mail/query",
+            json!({"object": "Messages", "conditions": [{"field": "isRead", "operator": "~", "value": 1}]}),
+            400,
+            "~",
+        ),
         ("mail/query", json!({"object": "/me/../users"}), 400, ".."),
         ("mail/query", json!({"sql": "SELECT 1"}), 400, "sql"),
         ("mail/create", json!({"object": "Events", "records": [{"subject": "x"}]}), 200, "start"),
@@ -313,9 +418,15 @@ async fn wrong_requests_are_answered_exactly() {
 async fn runs_are_listed_and_can_be_cancelled() {
     let sandbox = tenant();
     let agent = both(&sandbox);
-    agent.post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["id"]})).await.expect(200);
+    agent
+        .post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["id"]}))
+        .await
+        .expect(200);
     let run = agent.get("/v1/runs").await.expect(200)["runs"][0].clone();
-    assert_eq!((&run["status"], &run["kind"], &run["rows"]), (&json!("success"), &json!("query"), &json!(200)));
+    assert_eq!(
+        (&run["status"], &run["kind"], &run["rows"]),
+        (&json!("success"), &json!("query"), &json!(200))
+    );
     let one = agent.get(&format!("/v1/runs/{}", run["id"].as_str().unwrap())).await.expect(200);
     assert_eq!(one["connection"], "mail");
 
@@ -325,18 +436,24 @@ async fn runs_are_listed_and_can_be_cancelled() {
         action: o365_sandbox::FaultAction::Hang,
     };
     sandbox.inject(fault);
-    let (answer, ()) = tokio::join!(
-        agent.post("/v1/connections/mail/query", json!({"object": "Messages"})),
-        async {
+    let (answer, ()) =
+        tokio::join!(agent.post("/v1/connections/mail/query", json!({"object": "Messages"})), async {
             let mut id = None;
             crate::support::eventually("a run is running", async || {
                 let list = agent.get("/v1/runs").await.expect(200);
-                id = list["runs"].as_array().unwrap().iter().find(|run| run["status"] == "running").map(|run| run["id"].as_str().unwrap().to_owned());
+                id = list["runs"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .find(|run| run["status"] == "running")
+                    .map(|run| run["id"].as_str().unwrap().to_owned());
                 id.is_some()
             })
             .await;
-            agent.call(http::Method::DELETE, &format!("/v1/runs/{}", id.unwrap()), &[], None).await.expect(202);
-        }
-    );
+            agent
+                .call(http::Method::DELETE, &format!("/v1/runs/{}", id.unwrap()), &[], None)
+                .await
+                .expect(202);
+        });
     assert_eq!(answer.json()["code"], "cancelled", "{}", answer.text());
 }

@@ -16,8 +16,10 @@ async fn no_canary_is_found_in_logs_answers_metrics_or_arguments() {
     let path = setup.path().join("secret");
     std::fs::write(&path, secret_file).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let from_file = application(&sandbox, "file", "")
-        .replace(&format!("'{}'", o365_sandbox::CONFIDENTIAL_CLIENT_SECRET), &format!("{{ file: {} }}", path.display()));
+    let from_file = application(&sandbox, "file", "").replace(
+        &format!("'{}'", o365_sandbox::CONFIDENTIAL_CLIENT_SECRET),
+        &format!("{{ file: {} }}", path.display()),
+    );
     let from_environment = application(&sandbox, "env", "")
         .replace(&format!("'{}'", o365_sandbox::CONFIDENTIAL_CLIENT_SECRET), "{ env: O365_CANARY }");
     // A faulty file quotes its place, never its secret.
@@ -39,11 +41,23 @@ async fn no_canary_is_found_in_logs_answers_metrics_or_arguments() {
             ("POST", "/test", None),
             ("POST", "/refresh", None),
             ("POST", "/query", Some(json!({"object": "Messages", "fields": ["id"]}))),
-            ("POST", "/query", Some(json!({"object": "Users", "conditions": [{"field": "bad", "operator": "=", "value": 1}]}))),
+            (
+                "POST",
+                "/query",
+                Some(
+                    json!({"object": "Users", "conditions": [{"field": "bad", "operator": "=", "value": 1}]}),
+                ),
+            ),
             ("POST", "/create", Some(json!({"object": "Contacts", "records": [{"givenName": "A"}]}))),
-            ("PUT", "", Some(json!({"AuthScheme": "AzureAD", "OAuthAccessToken": "canary-put-55d0", "Wrong": 1}))),
+            (
+                "PUT",
+                "",
+                Some(json!({"AuthScheme": "AzureAD", "OAuthAccessToken": "canary-put-55d0", "Wrong": 1})),
+            ),
         ] {
-            let answer = agent.call(method.parse().unwrap(), &format!("/v1/connections/{name}{path}"), &[], body).await;
+            let answer = agent
+                .call(method.parse().unwrap(), &format!("/v1/connections/{name}{path}"), &[], body)
+                .await;
             said.push_str(&format!("{:?}\n{}\n", answer.headers, answer.text()));
         }
     }
@@ -57,8 +71,19 @@ async fn no_canary_is_found_in_logs_answers_metrics_or_arguments() {
     };
     sandbox.inject(Fault { target: FaultTarget::Token, times: 1, action: oauth });
     said.push_str(&agent.call(http::Method::POST, "/v1/connections/mail/refresh", &[], None).await.text());
-    let echo = FaultAction::Status { status: 403, headers: vec![], body: format!("{{\"error\":{{\"code\":\"x\",\"message\":\"y\"}},\"echo\":\"{}\"}}", tokens.access_token) };
-    sandbox.inject(Fault { target: FaultTarget::Graph { method: None, path_contains: None }, times: 1, action: echo });
+    let echo = FaultAction::Status {
+        status: 403,
+        headers: vec![],
+        body: format!(
+            "{{\"error\":{{\"code\":\"x\",\"message\":\"y\"}},\"echo\":\"{}\"}}",
+            tokens.access_token
+        ),
+    };
+    sandbox.inject(Fault {
+        target: FaultTarget::Graph { method: None, path_contains: None },
+        times: 1,
+        action: echo,
+    });
     said.push_str(&agent.post("/v1/connections/app/query", json!({"object": "Users"})).await.text());
     for path in ["/v1/agent", "/v1/connections", "/v1/runs", "/metrics", "/openapi.json", "/healthz"] {
         said.push_str(&agent.get(path).await.text());
@@ -83,7 +108,13 @@ async fn no_canary_is_found_in_logs_answers_metrics_or_arguments() {
     ];
     // Every token that was issued while the test ran: the sandbox saw them in Authorization headers and forms.
     for request in sandbox.graph_requests().iter().chain(&sandbox.token_requests()) {
-        canaries.extend(request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")).map(|(_, value)| value.trim_start_matches("Bearer ").to_owned()));
+        canaries.extend(
+            request
+                .headers
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+                .map(|(_, value)| value.trim_start_matches("Bearer ").to_owned()),
+        );
     }
     canaries.sort();
     canaries.dedup();

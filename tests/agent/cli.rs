@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 use crate::support::{BINARY, Setup, application, delegated, tenant};
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = Command::new(BINARY).args(arguments).env_remove("JITTERBIT_HOME").output().unwrap();
+    let Output { status, stdout, stderr } =
+        Command::new(BINARY).args(arguments).env_remove("JITTERBIT_HOME").output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
@@ -28,13 +29,21 @@ fn check_names_every_fault_and_starts_nothing() {
     std::fs::create_dir(&drop_ins).unwrap();
     let conf = folder.path().join("j.conf");
     let state = folder.path().join("state");
-    std::fs::write(&conf, format!("[Agent]\nDropInDirectory={}\nStateDirectory={}\n", drop_ins.display(), state.display())).unwrap();
+    std::fs::write(
+        &conf,
+        format!("[Agent]\nDropInDirectory={}\nStateDirectory={}\n", drop_ins.display(), state.display()),
+    )
+    .unwrap();
     let conf = conf.to_str().unwrap();
     let (code, out, _) = run(&["check", "--config", conf]);
     assert_eq!(code, 0, "{out}");
     assert!(out.contains("0 usable connections"), "{out}");
 
-    std::fs::write(drop_ins.join("x.yaml"), "connections:\n  a:\n    AuthSchem: AzureAD\n    OAuthClientIdd: x\n").unwrap();
+    std::fs::write(
+        drop_ins.join("x.yaml"),
+        "connections:\n  a:\n    AuthSchem: AzureAD\n    OAuthClientIdd: x\n",
+    )
+    .unwrap();
     let (code, out, _) = run(&["check", "--config", conf]);
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("x.yaml:3") && out.contains("AuthScheme") && out.contains("x.yaml:4"), "{out}");

@@ -10,7 +10,8 @@ use crate::support::{Agent, Setup, delegated};
 /// "Must show" 3, second part. `O365_AGENT_KILLS` sets another count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hundred_kills_lose_no_token_and_tear_no_store() {
-    let kills: u32 = std::env::var("O365_AGENT_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
+    let kills: u32 =
+        std::env::var("O365_AGENT_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
     let sandbox = o365_sandbox::Sandbox::start(SandboxOptions::default());
     let setup = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", ""));
     let conf = "[Logging]\nFormat=json\nLevel=info\n";
@@ -20,7 +21,10 @@ async fn three_hundred_kills_lose_no_token_and_tear_no_store() {
         let mut agent = Agent::spawn(setup.path(), "state", conf, &[]);
         let view = agent.get("/v1/connections/mail").await.expect(200);
         let generation = view["token"]["tokenGeneration"].as_u64().unwrap();
-        assert!(generation >= acknowledged, "kill {kill}: generation {generation} after {acknowledged} was acknowledged");
+        assert!(
+            generation >= acknowledged,
+            "kill {kill}: generation {generation} after {acknowledged} was acknowledged"
+        );
         assert!(!agent.log().contains("corrupt"), "kill {kill}: an unreadable store\n{}", agent.log());
 
         seed ^= seed << 13;
@@ -51,9 +55,12 @@ async fn three_hundred_kills_lose_no_token_and_tear_no_store() {
     }
     assert!(acknowledged > u64::from(kills) / 20, "only {acknowledged} refreshes: the kills hit nothing");
     let agent = Agent::spawn(setup.path(), "state", conf, &[]);
-    agent.post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["id"], "limit": 1})).await.expect(200);
-    let left_over = std::fs::read_dir(setup.path().join("state/tokens")).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().file_name().to_string_lossy().contains("corrupt")
-    });
+    agent
+        .post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["id"], "limit": 1}))
+        .await
+        .expect(200);
+    let left_over = std::fs::read_dir(setup.path().join("state/tokens"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("corrupt"));
     assert_eq!(left_over.count(), 0);
 }

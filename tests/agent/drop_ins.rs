@@ -26,31 +26,48 @@ async fn every_way_of_saving_is_live_in_two_seconds_and_never_absent() {
     let other = agent.root().join("other.yaml");
     let path = file.display().to_string();
     let ways: Vec<(&str, Box<dyn Fn(u32)>)> = vec![
-        ("vim", Box::new(|rows| shell(&format!("vim -u NONE -n -es -c '%s/MaxRows: .*/MaxRows: {rows}/' -c wq {path}")))),
+        (
+            "vim",
+            Box::new(|rows| {
+                shell(&format!("vim -u NONE -n -es -c '%s/MaxRows: .*/MaxRows: {rows}/' -c wq {path}"))
+            }),
+        ),
         ("sed -i", Box::new(|rows| shell(&format!("sed -i 's/MaxRows: .*/MaxRows: {rows}/' {path}")))),
-        ("cp", Box::new(|rows| {
-            std::fs::write(&other, application_with(&text, rows)).unwrap();
-            shell(&format!("cp {} {path}", other.display()));
-        })),
-        ("mv", Box::new(|rows| {
-            std::fs::write(&other, application_with(&text, rows)).unwrap();
-            shell(&format!("mv {} {path}", other.display()));
-        })),
-        ("rm and create", Box::new(|rows| {
-            std::fs::remove_file(&file).unwrap();
-            std::fs::write(&file, application_with(&text, rows)).unwrap();
-        })),
-        ("slow append", Box::new(|rows| {
-            // The first part alone is a valid file with another meaning: it must not be taken for the whole.
-            let whole = application_with(&text, rows);
-            let (start, rest) = whole.split_at(whole.find("      MaxRows").unwrap());
-            std::fs::write(&file, start).unwrap();
-            let mut handle = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
-            for piece in rest.as_bytes().chunks(4) {
-                std::io::Write::write_all(&mut handle, piece).unwrap();
-                std::thread::sleep(Duration::from_millis(15)); // this is the slow writer, not a wait for the agent
-            }
-        })),
+        (
+            "cp",
+            Box::new(|rows| {
+                std::fs::write(&other, application_with(&text, rows)).unwrap();
+                shell(&format!("cp {} {path}", other.display()));
+            }),
+        ),
+        (
+            "mv",
+            Box::new(|rows| {
+                std::fs::write(&other, application_with(&text, rows)).unwrap();
+                shell(&format!("mv {} {path}", other.display()));
+            }),
+        ),
+        (
+            "rm and create",
+            Box::new(|rows| {
+                std::fs::remove_file(&file).unwrap();
+                std::fs::write(&file, application_with(&text, rows)).unwrap();
+            }),
+        ),
+        (
+            "slow append",
+            Box::new(|rows| {
+                // The first part alone is a valid file with another meaning: it must not be taken for the whole.
+                let whole = application_with(&text, rows);
+                let (start, rest) = whole.split_at(whole.find("      MaxRows").unwrap());
+                std::fs::write(&file, start).unwrap();
+                let mut handle = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
+                for piece in rest.as_bytes().chunks(4) {
+                    std::io::Write::write_all(&mut handle, piece).unwrap();
+                    std::thread::sleep(Duration::from_millis(15)); // this is the slow writer, not a wait for the agent
+                }
+            }),
+        ),
     ];
     let mut rows = 100;
     for (way, save) in &ways {
@@ -59,9 +76,14 @@ async fn every_way_of_saving_is_live_in_two_seconds_and_never_absent() {
             save(rows);
             let saved = Instant::now();
             loop {
-                assert_ne!(agent.state_of("app").await, "absent", "{way}: the connection was gone for a moment");
+                assert_ne!(
+                    agent.state_of("app").await,
+                    "absent",
+                    "{way}: the connection was gone for a moment"
+                );
                 let request = json!({"object": "Users", "fields": ["id"], "conditions": []});
-                let _keeps_the_agent_busy = agent.post("/v1/connections/app/query", request).await.expect(200);
+                let _keeps_the_agent_busy =
+                    agent.post("/v1/connections/app/query", request).await.expect(200);
                 let view = agent.get("/v1/connections/app").await.expect(200);
                 if generation_of(&agent, rows).await && view["state"] == "ok" {
                     break;
@@ -87,18 +109,32 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 fn application_with(text: &str, rows: u32) -> String {
-    text.lines().map(|line| if line.trim_start().starts_with("MaxRows") { format!("      MaxRows: {rows}\n") } else { format!("{line}\n") }).collect()
+    text.lines()
+        .map(|line| {
+            if line.trim_start().starts_with("MaxRows") {
+                format!("      MaxRows: {rows}\n")
+            } else {
+                format!("{line}\n")
+            }
+        })
+        .collect()
 }
 
 #[tokio::test]
 async fn a_bad_file_keeps_the_last_good_and_says_where_and_what() {
     let sandbox = tenant();
     let good = delegated(&sandbox, "mail", "");
-    let agent = Setup::new().drop_in("a-mail.yaml", &good).drop_in("b-app.yaml", &application(&sandbox, "app", "")).start();
+    let agent = Setup::new()
+        .drop_in("a-mail.yaml", &good)
+        .drop_in("b-app.yaml", &application(&sandbox, "app", ""))
+        .start();
     agent.await_state("mail", "ok").await;
     let file = agent.drop_in_directory().join("a-mail.yaml");
     std::fs::write(&file, good.replace("InitiateOAuth: REFRESH", "InitiateOAuth: REFRSH")).unwrap();
-    eventually("the fault is shown", async || !agent.get("/v1/connections/mail").await.json()["faults"].as_array().is_none_or(Vec::is_empty)).await;
+    eventually("the fault is shown", async || {
+        !agent.get("/v1/connections/mail").await.json()["faults"].as_array().is_none_or(Vec::is_empty)
+    })
+    .await;
     let view = agent.get("/v1/connections/mail").await.expect(200);
     let fault = &view["faults"][0];
     assert!(fault["file"].as_str().unwrap().ends_with("a-mail.yaml"), "{fault}");
@@ -120,7 +156,11 @@ async fn a_connection_in_two_files_changes_neither() {
     let agent = Setup::new().drop_in("a.yaml", &application(&sandbox, "app", "")).start();
     agent.await_state("app", "ok").await;
     let before = agent.get("/v1/connections/app").await.expect(200)["generation"].clone();
-    std::fs::write(agent.drop_in_directory().join("b.yaml"), application(&sandbox, "app", "      MaxRows: 3\n")).unwrap();
+    std::fs::write(
+        agent.drop_in_directory().join("b.yaml"),
+        application(&sandbox, "app", "      MaxRows: 3\n"),
+    )
+    .unwrap();
     eventually("both files are named", async || {
         let faults = agent.get("/v1/agent").await.json()["dropIns"].to_string();
         faults.matches("a.yaml").count() > 1 && faults.matches("b.yaml").count() > 1
@@ -154,7 +194,8 @@ async fn put_and_delete_write_the_drop_in() {
     made.expect(201);
     agent.await_state("made here", "ok").await;
     let tag = agent.get(path).await.headers["etag"].to_str().unwrap().to_owned();
-    let stale = agent.call(http::Method::PUT, path, &[("if-match", "\"other\"")], Some(document.clone())).await;
+    let stale =
+        agent.call(http::Method::PUT, path, &[("if-match", "\"other\"")], Some(document.clone())).await;
     assert_eq!(stale.status, 412, "{}", stale.text());
     let mut faulty = document.clone();
     faulty["OAuthClientIdd"] = json!("x");
@@ -164,7 +205,8 @@ async fn put_and_delete_write_the_drop_in() {
     agent.call(http::Method::PUT, path, &[("if-match", &tag)], Some(document)).await.expect(200);
     let activity = json!({"type": "Query", "object": "Users", "fields": ["id"], "limit": 2});
     agent.call(http::Method::PUT, &format!("{path}/activities/two"), &[], Some(activity)).await.expect(200);
-    let rows = agent.call(http::Method::POST, &format!("{path}/activities/two/run"), &[], None).await.expect(200);
+    let rows =
+        agent.call(http::Method::POST, &format!("{path}/activities/two/run"), &[], None).await.expect(200);
     assert_eq!(rows["rows"].as_array().unwrap().len(), 2);
     agent.call(http::Method::DELETE, path, &[], None).await.expect(204);
     assert_eq!(agent.state_of("made here").await, "absent");
@@ -181,15 +223,22 @@ async fn settings_location_needs_local_files_and_an_owner() {
     let view = agent.get("/v1/connections/one").await.expect(200);
     assert_eq!(view["state"], "refused");
     let message = view["message"].as_str().unwrap();
-    assert!(message.contains("EnableLocalFileLocation=true") && message.contains("[Settings]") && message.contains("state.conf"), "{message}");
+    assert!(
+        message.contains("EnableLocalFileLocation=true")
+            && message.contains("[Settings]")
+            && message.contains("state.conf"),
+        "{message}"
+    );
 
     let settings = std::fs::read_to_string(agent.settings_file()).unwrap();
-    std::fs::write(agent.settings_file(), format!("{settings}\n[Settings]\nEnableLocalFileLocation=true\n")).unwrap();
+    std::fs::write(agent.settings_file(), format!("{settings}\n[Settings]\nEnableLocalFileLocation=true\n"))
+        .unwrap();
     agent.signal("HUP");
     agent.await_state("one", "ok").await;
     eventually("the store is there", async || store.exists()).await;
 
-    std::fs::write(agent.drop_in_directory().join("b.yaml"), application(&sandbox, "two", &location)).unwrap();
+    std::fs::write(agent.drop_in_directory().join("b.yaml"), application(&sandbox, "two", &location))
+        .unwrap();
     eventually("the second one is refused", async || agent.state_of("two").await == "refused").await;
     assert_eq!(agent.state_of("one").await, "ok");
     assert_eq!(agent.stop(), 0);

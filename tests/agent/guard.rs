@@ -43,7 +43,12 @@ const ROUTES: &[(&str, &str)] = &[
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Status, head and body of one raw request: no client library in between that could repair what the test breaks.
-fn raw(stream: &mut (impl Read + Write), method: &str, path: &str, headers: &[(&str, String)]) -> (u16, String) {
+fn raw(
+    stream: &mut (impl Read + Write),
+    method: &str,
+    path: &str,
+    headers: &[(&str, String)],
+) -> (u16, String) {
     let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -72,7 +77,8 @@ async fn the_table_lists_every_route_of_the_router() {
             }
         }
     }
-    let listed: BTreeSet<_> = ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
+    let listed: BTreeSet<_> =
+        ROUTES.iter().map(|(method, path)| ((*method).to_owned(), (*path).to_owned())).collect();
     assert_eq!(documented, listed);
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
 }
@@ -98,18 +104,32 @@ fn every_route_is_guarded_as_written() {
         (Some("http://evil.test".to_owned()), false),
         (Some(format!("https://{own}")), false),
     ];
-    let sites = [(None, true), (Some("same-origin"), true), (Some("none"), true), (Some("cross-site"), false), (Some("same-site"), false)];
+    let sites = [
+        (None, true),
+        (Some("same-origin"), true),
+        (Some("none"), true),
+        (Some("cross-site"), false),
+        (Some("same-site"), false),
+    ];
     let tokens = [(None, false), (Some("wrong".to_owned()), false), (Some(agent.token.clone()), true)];
 
     let mut cells = 0;
     for (method, route) in ROUTES {
-        let path = route.replace("{name}", "none").replace("{object}", "o").replace("{procedure}", "p").replace("{activity}", "a").replace("{id}", "i");
+        let path = route
+            .replace("{name}", "none")
+            .replace("{object}", "o")
+            .replace("{procedure}", "p")
+            .replace("{activity}", "a")
+            .replace("{id}", "i");
         for (host, host_ok) in &hosts {
             for (origin, origin_ok) in &origins {
                 for (site, site_ok) in &sites {
                     for (token, token_ok) in &tokens {
                         // The full product only where something can differ: the rest is the same code before routing.
-                        let ordinary = usize::from(*host_ok) + usize::from(*origin_ok) + usize::from(*site_ok) + usize::from(*token_ok);
+                        let ordinary = usize::from(*host_ok)
+                            + usize::from(*origin_ok)
+                            + usize::from(*site_ok)
+                            + usize::from(*token_ok);
                         if ordinary < 3 {
                             continue;
                         }
@@ -117,7 +137,8 @@ fn every_route_is_guarded_as_written() {
                         headers.extend(host.clone().map(|host| ("host", host)));
                         headers.extend(origin.clone().map(|origin| ("origin", origin)));
                         headers.extend(site.map(|site| ("sec-fetch-site", site.to_owned())));
-                        headers.extend(token.clone().map(|token| ("authorization", format!("Bearer {token}"))));
+                        headers
+                            .extend(token.clone().map(|token| ("authorization", format!("Bearer {token}"))));
                         let (status, answer) = over_tcp(&agent, method, &path, &headers);
                         let place = format!("{method} {path} {headers:?}: {status}");
                         let expected = if !(*host_ok && *origin_ok && *site_ok) {
@@ -129,9 +150,15 @@ fn every_route_is_guarded_as_written() {
                             vec![200, 400, 404, 409]
                         };
                         assert!(expected.contains(&status), "{place}, expected {expected:?}\n{answer}");
-                        assert!(!answer.to_lowercase().contains("access-control-"), "{place}: no CORS header, ever");
+                        assert!(
+                            !answer.to_lowercase().contains("access-control-"),
+                            "{place}: no CORS header, ever"
+                        );
                         if status == 403 {
-                            assert!(answer.contains("This request is not allowed."), "{place}: says nothing more\n{answer}");
+                            assert!(
+                                answer.contains("This request is not allowed."),
+                                "{place}: says nothing more\n{answer}"
+                            );
                         }
                         cells += 1;
                     }
@@ -146,14 +173,27 @@ fn every_route_is_guarded_as_written() {
 fn a_preflight_and_an_unknown_route_say_nothing() {
     let agent = Setup::new().start();
     let own = agent.base.trim_start_matches("http://").to_owned();
-    let preflight = [("host", own.clone()), ("origin", "http://evil.test".to_owned()), ("access-control-request-method", "POST".to_owned())];
+    let preflight = [
+        ("host", own.clone()),
+        ("origin", "http://evil.test".to_owned()),
+        ("access-control-request-method", "POST".to_owned()),
+    ];
     let (status, answer) = over_tcp(&agent, "OPTIONS", "/v1/agent/reload", &preflight);
     assert_eq!(status, 403, "{answer}");
-    assert_eq!(over_tcp(&agent, "GET", "/v1/none", &[("host", own.clone())]).0, 401, "unknown routes need a token as well");
+    assert_eq!(
+        over_tcp(&agent, "GET", "/v1/none", &[("host", own.clone())]).0,
+        401,
+        "unknown routes need a token as well"
+    );
     let authorized = [("host", own.clone()), ("authorization", format!("Bearer {}", agent.token))];
     assert_eq!(over_tcp(&agent, "GET", "/v1/none", &authorized).0, 404);
     assert_eq!(over_tcp(&agent, "POST", "/v1/runs", &authorized).0, 405);
-    let form = [authorized[0].clone(), authorized[1].clone(), ("content-type", "text/plain".to_owned()), ("content-length", "0".to_owned())];
+    let form = [
+        authorized[0].clone(),
+        authorized[1].clone(),
+        ("content-type", "text/plain".to_owned()),
+        ("content-length", "0".to_owned()),
+    ];
     assert_eq!(over_tcp(&agent, "POST", "/v1/agent/reload", &form).0, 415);
 }
 
@@ -162,7 +202,8 @@ fn the_unix_socket_is_private_and_knows_its_peer() {
     use std::os::unix::fs::PermissionsExt;
     let setup = Setup::new();
     let socket = setup.path().join("control.sock");
-    let agent = setup.conf(&format!("[ControlPort]\nListen=127.0.0.1:0\nUnixSocket={}\n", socket.display())).start();
+    let agent =
+        setup.conf(&format!("[ControlPort]\nListen=127.0.0.1:0\nUnixSocket={}\n", socket.display())).start();
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o700);
     let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
     let (status, answer) = raw(&mut stream, "GET", "/v1/agent", &[("host", "localhost".to_owned())]);
@@ -182,10 +223,22 @@ fn another_user_is_turned_away_at_the_unix_socket() {
     let socket = setup.path().join("control.sock");
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(setup.path(), open).unwrap();
-    let agent = setup.conf(&format!("[ControlPort]\nListen=127.0.0.1:0\nUnixSocket={}\n", socket.display())).start();
+    let agent =
+        setup.conf(&format!("[ControlPort]\nListen=127.0.0.1:0\nUnixSocket={}\n", socket.display())).start();
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o777)).unwrap();
     let output = std::process::Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket"])
+        .args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "curl",
+            "-s",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--unix-socket",
+        ])
         .arg(&socket)
         .arg("http://localhost/v1/agent")
         .output()

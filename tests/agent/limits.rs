@@ -35,7 +35,10 @@ async fn bodies_heads_and_runs_are_bounded() {
     sandbox.inject(graph(FaultAction::Delay(Duration::from_millis(800))));
     let query = || agent.post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["id"]}));
     let (one, two) = tokio::join!(query(), async {
-        crate::support::eventually("the first is running", async || agent.get("/v1/runs").await.text().contains("running")).await;
+        crate::support::eventually("the first is running", async || {
+            agent.get("/v1/runs").await.text().contains("running")
+        })
+        .await;
         query().await
     });
     one.expect(200);
@@ -78,12 +81,17 @@ async fn a_caller_that_never_finishes_its_head_is_shed() {
 async fn graph_in_trouble_gets_a_clear_error_and_hurts_nothing() {
     let sandbox = tenant();
     let conf = "[Limits]\nPageBytes=1048576\n";
-    let agent = Setup::new().conf(conf).drop_in("m.yaml", &delegated(&sandbox, "mail", "      Timeout: 3\n")).start();
+    let agent =
+        Setup::new().conf(conf).drop_in("m.yaml", &delegated(&sandbox, "mail", "      Timeout: 3\n")).start();
     let evil = tenant();
     let rows = [
         (FaultAction::EndlessBody, 502, "bad_answer"),
         (FaultAction::Garbage, 502, "bad_answer"),
-        (FaultAction::Redirect { location: format!("{}/me/messages", evil.graph_url()), status: 302 }, 502, "bad_answer"),
+        (
+            FaultAction::Redirect { location: format!("{}/me/messages", evil.graph_url()), status: 302 },
+            502,
+            "bad_answer",
+        ),
         (FaultAction::NextLink(format!("{}/me/messages?$skip=10", evil.graph_url())), 502, "bad_answer"),
         (FaultAction::NextLink("http://user@127.0.0.1:1/v1.0/me/messages".to_owned()), 502, "bad_answer"),
     ];
@@ -115,7 +123,10 @@ async fn graph_in_trouble_gets_a_clear_error_and_hurts_nothing() {
         alive(&agent).await;
     }
     assert_eq!(evil.stats().graph_requests, 0, "the bearer went to another host");
-    agent.post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["id"]})).await.expect(200);
+    agent
+        .post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["id"]}))
+        .await
+        .expect(200);
 }
 
 #[tokio::test]

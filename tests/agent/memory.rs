@@ -8,7 +8,8 @@ use crate::support::{Setup, delegated};
 /// "Must show" 1, on whatever build runs the tests (the bound is on growth, which the build hardly changes).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_rows_are_streamed_in_constant_memory() {
-    let sandbox = Sandbox::start(SandboxOptions { messages_per_mailbox: 100_000, ..SandboxOptions::default() });
+    let sandbox =
+        Sandbox::start(SandboxOptions { messages_per_mailbox: 100_000, ..SandboxOptions::default() });
     let agent = Setup::new()
         .conf("[Logging]\nLevel=info\n")
         .drop_in("m.yaml", &delegated(&sandbox, "mail", ""))

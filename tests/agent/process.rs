@@ -122,11 +122,19 @@ async fn a_reload_applies_what_it_can_and_names_what_needs_a_restart() {
     assert_eq!(report["restartNeeded"], json!(["[Limits] ControlConnections"]), "{report}");
     assert_eq!(agent.get("/v1/agent").await.json()["settings"]["logFilter"], "debug");
 
-    std::fs::write(agent.settings_file(), settings.replace("Level=info", "Level=debug\n[Limits]\nConcurrentRuns=many")).unwrap();
+    std::fs::write(
+        agent.settings_file(),
+        settings.replace("Level=info", "Level=debug\n[Limits]\nConcurrentRuns=many"),
+    )
+    .unwrap();
     let report = agent.call(http::Method::POST, "/v1/agent/reload", &[], None).await.expect(200);
     assert_eq!(report["ok"], false);
     assert!(report["faults"][0].as_str().unwrap().contains("ConcurrentRuns"), "{report}");
-    assert_eq!(agent.get("/v1/agent").await.json()["settings"]["logFilter"], "debug", "the last good settings stay");
+    assert_eq!(
+        agent.get("/v1/agent").await.json()["settings"]["logFilter"],
+        "debug",
+        "the last good settings stay"
+    );
 }
 
 #[tokio::test]
@@ -134,7 +142,11 @@ async fn settings_that_cannot_be_used_end_the_start_with_64() {
     let folder = tempfile::tempdir().unwrap();
     let conf = folder.path().join("x.conf");
     std::fs::write(&conf, "[ControlPort]\nListen=0.0.0.0:7365\n[Limits]\nConcurrentRuns=-1\n").unwrap();
-    let output = std::process::Command::new(crate::support::BINARY).args(["run", "--config"]).arg(&conf).output().unwrap();
+    let output = std::process::Command::new(crate::support::BINARY)
+        .args(["run", "--config"])
+        .arg(&conf)
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(64));
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains("x.conf:2") && message.contains("x.conf:4"), "both faults at once: {message}");
@@ -147,7 +159,11 @@ async fn a_stop_lets_a_running_refresh_commit() {
     let setup = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", ""));
     let mut agent = crate::support::Agent::spawn(setup.path(), "state", "", &[]);
     agent.await_state("mail", "ok").await;
-    sandbox.inject(Fault { target: FaultTarget::Token, times: 1, action: FaultAction::Delay(Duration::from_millis(1500)) });
+    sandbox.inject(Fault {
+        target: FaultTarget::Token,
+        times: 1,
+        action: FaultAction::Delay(Duration::from_millis(1500)),
+    });
     let request = crate::support::client()
         .post(format!("{}/v1/connections/mail/refresh", agent.base))
         .header("authorization", format!("Bearer {}", agent.token));
@@ -165,7 +181,10 @@ async fn a_stop_lets_a_running_refresh_commit() {
 #[tokio::test]
 async fn a_stop_is_bounded_with_idle_and_hanging_callers() {
     let sandbox = tenant();
-    let mut agent = Setup::new().conf("[Limits]\nDrainSeconds=1\n").drop_in("m.yaml", &delegated(&sandbox, "mail", "")).start();
+    let mut agent = Setup::new()
+        .conf("[Limits]\nDrainSeconds=1\n")
+        .drop_in("m.yaml", &delegated(&sandbox, "mail", ""))
+        .start();
     let idle = TcpStream::connect(agent.base.trim_start_matches("http://")).unwrap();
     agent.await_state("mail", "ok").await;
     let everything = FaultTarget::Graph { method: None, path_contains: None };
@@ -187,7 +206,10 @@ async fn a_stop_is_bounded_with_idle_and_hanging_callers() {
 async fn metrics_tell_what_happened() {
     let sandbox = tenant();
     let agent = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", "")).start();
-    agent.post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["id"]})).await.expect(200);
+    agent
+        .post("/v1/connections/mail/query", json!({"object": "Messages", "fields": ["id"]}))
+        .await
+        .expect(200);
     agent.call(http::Method::POST, "/v1/connections/mail/refresh", &[], None).await.expect(200);
     let metrics = agent.get("/metrics").await.text();
     for line in [

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use o365_sandbox::{CONFIDENTIAL_CLIENT_ID, CONFIDENTIAL_CLIENT_SECRET, IssuedTokens, Sandbox, SandboxOptions};
+use o365_sandbox::{
+    CONFIDENTIAL_CLIENT_ID, CONFIDENTIAL_CLIENT_SECRET, IssuedTokens, Sandbox, SandboxOptions,
+};
 use serde_json::Value;
 
 /// No condition of a test takes longer on a busy machine of two cores.
@@ -69,7 +71,12 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    fn start_in(folder: tempfile::TempDir, root: &Path, conf: &str, environment: &[(String, String)]) -> Self {
+    fn start_in(
+        folder: tempfile::TempDir,
+        root: &Path,
+        conf: &str,
+        environment: &[(String, String)],
+    ) -> Self {
         let mut agent = Self::spawn(root, "state", conf, environment);
         agent.folder = Some(folder);
         agent
@@ -91,17 +98,32 @@ impl Agent {
         let _fresh = std::fs::remove_file(state_directory.join("control-address"));
         let output = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(BINARY);
-        command.arg("run").arg("--config").arg(&settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(&settings)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output);
         for name in ["CREDENTIALS_DIRECTORY", "JITTERBIT_HOME", "JOURNAL_STREAM", "NOTIFY_SOCKET"] {
             command.env_remove(name);
         }
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().unwrap();
-        let mut agent =
-            Self { child, base: String::new(), token: String::new(), root: root.to_owned(), log, folder: None };
+        let mut agent = Self {
+            child,
+            base: String::new(),
+            token: String::new(),
+            root: root.to_owned(),
+            log,
+            folder: None,
+        };
         let address = agent.await_file(&state_directory.join("control-address"));
         agent.base = format!("http://{}", address.trim());
-        agent.token = std::fs::read_to_string(state_directory.join("control-token")).unwrap_or_default().trim().to_owned();
+        agent.token = std::fs::read_to_string(state_directory.join("control-token"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
         agent
     }
 
@@ -142,7 +164,8 @@ impl Agent {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        let status =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
         assert!(status.success());
     }
 
@@ -199,19 +222,31 @@ impl Agent {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
-        Answer::read(request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}\n{}", tail(&self.log())))).await
+        Answer::read(
+            request.send().await.unwrap_or_else(|error| panic!("{path}: {error:?}\n{}", tail(&self.log()))),
+        )
+        .await
     }
 
     /// The state word of a connection, or `absent`.
     pub(crate) async fn state_of(&self, name: &str) -> String {
         let list = self.get("/v1/connections").await.json();
-        let found = list["connections"].as_array().unwrap().iter().find(|connection| connection["name"] == name).cloned();
-        found.map_or_else(|| "absent".to_owned(), |connection| connection["state"].as_str().unwrap().to_owned())
+        let found = list["connections"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|connection| connection["name"] == name)
+            .cloned();
+        found.map_or_else(
+            || "absent".to_owned(),
+            |connection| connection["state"].as_str().unwrap().to_owned(),
+        )
     }
 
     /// Waits until a connection has that state.
     pub(crate) async fn await_state(&self, name: &str, state: &str) {
-        eventually(&format!("connection {name} is {state}"), async || self.state_of(name).await == state).await;
+        eventually(&format!("connection {name} is {state}"), async || self.state_of(name).await == state)
+            .await;
     }
 }
 
@@ -254,7 +289,8 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON ({}): {}", self.status, self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("not JSON ({}): {}", self.status, self.text()))
     }
 
     /// The JSON body, after a check of the status.

@@ -17,7 +17,11 @@ fn query() -> serde_json::Value {
 async fn a_thousand_callers_at_expiry_make_one_token_request() {
     let sandbox = tenant();
     let expired = sandbox.issue_delegated_tokens_for(&sandbox.first_user().upn, Duration::ZERO);
-    let hold = Fault { target: FaultTarget::Token, times: 1, action: FaultAction::Delay(Duration::from_millis(1500)) };
+    let hold = Fault {
+        target: FaultTarget::Token,
+        times: 1,
+        action: FaultAction::Delay(Duration::from_millis(1500)),
+    };
     sandbox.inject(hold);
     let agent = Setup::new()
         .conf("[Limits]\nConcurrentRuns=2000\nControlConnections=2000\n")
@@ -63,7 +67,11 @@ async fn passing_trouble_keeps_the_token_in_use_and_heals() {
     let sandbox = tenant();
     let agent = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", "")).start();
     let rows = [
-        FaultAction::Status { status: 503, headers: vec![("Retry-After".into(), "1".into())], body: String::new() },
+        FaultAction::Status {
+            status: 503,
+            headers: vec![("Retry-After".into(), "1".into())],
+            body: String::new(),
+        },
         FaultAction::Garbage,
         FaultAction::CutBeforeAnswer,
         FaultAction::OAuthError {
@@ -113,8 +121,13 @@ async fn a_denied_connection_says_what_to_do_and_a_pasted_token_revives_it() {
 async fn an_off_connection_ends_with_a_clear_error_before_any_call() {
     let sandbox = tenant();
     let tokens = sandbox.issue_delegated_tokens_for(&sandbox.first_user().upn, Duration::from_secs(63));
-    let text = delegated_with(&sandbox, "mail", &tokens, "").replace("InitiateOAuth: REFRESH", "InitiateOAuth: OFF");
-    let text: String = text.lines().filter(|line| !line.contains("OAuthRefreshToken")).map(|line| format!("{line}\n")).collect();
+    let text =
+        delegated_with(&sandbox, "mail", &tokens, "").replace("InitiateOAuth: REFRESH", "InitiateOAuth: OFF");
+    let text: String = text
+        .lines()
+        .filter(|line| !line.contains("OAuthRefreshToken"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     let agent = Setup::new().drop_in("m.yaml", &text).start();
     agent.post("/v1/connections/mail/query", query()).await.expect(200);
     eventually("the token counts as expired", async || agent.state_of("mail").await == "needs_sign_in").await;
@@ -135,7 +148,13 @@ async fn wrong_secrets_need_an_administrator() {
         assert_eq!(view["token"]["lastError"]["aadsts"], aadsts, "{view}");
         let test = agent.call(http::Method::POST, "/v1/connections/app/test", &[], None).await.expect(200);
         assert_eq!(test["ok"], false);
-        let failed: Vec<_> = test["steps"].as_array().unwrap().iter().filter(|step| step["ok"] == false).map(|step| &step["step"]).collect();
+        let failed: Vec<_> = test["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|step| step["ok"] == false)
+            .map(|step| &step["step"])
+            .collect();
         assert_eq!(failed, ["token"], "{test}");
     }
 }
@@ -146,7 +165,8 @@ async fn a_test_of_a_well_connection_passes_every_step() {
     let agent = Setup::new().drop_in("a.yaml", &application(&sandbox, "app", "")).start();
     let test = agent.call(http::Method::POST, "/v1/connections/app/test", &[], None).await.expect(200);
     assert_eq!(test["ok"], true, "{test}");
-    let steps: Vec<_> = test["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
+    let steps: Vec<_> =
+        test["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
     assert_eq!(steps, ["configuration", "store", "token", "clock", "graph"]);
 }
 
@@ -164,7 +184,8 @@ async fn two_agents_on_one_store_never_use_a_refresh_token_twice() {
     let location = format!("      OAuthSettingsLocation: {}\n", store.join("mail.json").display());
     let setup = setup.drop_in("m.yaml", &delegated(&sandbox, "mail", &location));
     let conf = format!("[Settings]\nEnableLocalFileLocation=true\n[TokenStore]\nKeyFile={}\n", key.display());
-    let agents = [Agent::spawn(setup.path(), "one", &conf, &[]), Agent::spawn(setup.path(), "two", &conf, &[])];
+    let agents =
+        [Agent::spawn(setup.path(), "one", &conf, &[]), Agent::spawn(setup.path(), "two", &conf, &[])];
     let mut round = 0;
     while sandbox.stats().token_posts < refreshes {
         round += 1;
@@ -188,14 +209,22 @@ async fn the_proxy_carries_token_and_graph_requests_and_exceptions_go_direct() {
     let sandbox = tenant();
     let proxy = crate::process::CountingProxy::start();
     let conf = format!("[Proxy]\nHost=127.0.0.1\nPort={}\nUser=agent\nPassword=pr0xy-pw\n", proxy.port);
-    let through = application(&sandbox, "through", "      UserId: adele\n").replace("    AdvancedConfigurations", "    UseProxySettings: true\n    AdvancedConfigurations");
-    let agent = Setup::new().conf(&conf).drop_in("a.yaml", &through).drop_in("b.yaml", &application(&sandbox, "direct", "")).start();
+    let through = application(&sandbox, "through", "      UserId: adele\n")
+        .replace("    AdvancedConfigurations", "    UseProxySettings: true\n    AdvancedConfigurations");
+    let agent = Setup::new()
+        .conf(&conf)
+        .drop_in("a.yaml", &through)
+        .drop_in("b.yaml", &application(&sandbox, "direct", ""))
+        .start();
     agent.await_state("direct", "ok").await;
     agent.await_state("through", "ok").await;
     let request = json!({"object": "Users", "fields": ["id"], "limit": 1});
     agent.post("/v1/connections/direct/query", request.clone()).await.expect(200);
     let before = proxy.seen();
-    assert!(before.iter().all(|request| request.contains("oauth2/v2.0/token") || request.starts_with("CONNECT")), "{before:?}");
+    assert!(
+        before.iter().all(|request| request.contains("oauth2/v2.0/token") || request.starts_with("CONNECT")),
+        "{before:?}"
+    );
     assert_eq!(before.len(), 1, "{before:?}");
     agent.post("/v1/connections/through/query", request).await.expect(200);
     assert_eq!(proxy.seen().len(), 2, "{:?}", proxy.seen());

@@ -14,7 +14,9 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::connections::live;
-use crate::activity::{CallOptions, ExecuteAnswer, ExecuteRequest, Live, SavedRequest, WriteAnswer, WriteRequest};
+use crate::activity::{
+    CallOptions, ExecuteAnswer, ExecuteRequest, Live, SavedRequest, WriteAnswer, WriteRequest,
+};
 use crate::connection::ActivityKind;
 use crate::control::Control;
 use crate::control::answer;
@@ -139,9 +141,13 @@ pub(super) struct SavedList {
 /// All saved activities of a connection.
 #[utoipa::path(get, path = "/v1/connections/{name}/activities", tag = "saved activities", params(("name" = String, Path)), responses(
     (status = 200, body = SavedList), (status = 404, body = Problem)))]
-pub(super) async fn list_saved(State(control): Shared, Path(name): Path<String>) -> Result<Json<SavedList>, Problem> {
+pub(super) async fn list_saved(
+    State(control): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<SavedList>, Problem> {
     let live = live(&control, &name)?;
-    let activities = live.connection.activities.keys().filter_map(|activity| saved_view(&live, activity)).collect();
+    let activities =
+        live.connection.activities.keys().filter_map(|activity| saved_view(&live, activity)).collect();
     Ok(Json(SavedList { activities }))
 }
 
@@ -152,7 +158,9 @@ pub(super) async fn view_saved(
     State(control): Shared,
     Path((name, activity)): Path<(String, String)>,
 ) -> Result<Json<SavedView>, Problem> {
-    saved_view(&*live(&control, &name)?, &activity).map(Json).ok_or_else(|| no_such_activity(&name, &activity))
+    saved_view(&*live(&control, &name)?, &activity)
+        .map(Json)
+        .ok_or_else(|| no_such_activity(&name, &activity))
 }
 
 fn saved_view(live: &Live, activity: &str) -> Option<SavedView> {
@@ -199,7 +207,10 @@ async fn change_saved(
 ) -> Result<Response, Problem> {
     let live = live(control, name)?;
     let (file, owned, activity) = (live.connection.file.clone(), name.to_owned(), activity.to_owned());
-    let document = super::connections::blocking(move || Ok(dropin::connection_document(&file, &owned, &activity, body)?)).await?;
+    let document = super::connections::blocking(move || {
+        Ok(dropin::connection_document(&file, &owned, &activity, body)?)
+    })
+    .await?;
     super::connections::write(control, &live.connection.name, document, headers).await
 }
 
@@ -232,7 +243,9 @@ pub(super) async fn run_saved(
         SavedRequest::Write(kind, request) => {
             Ok(Json(control.engine.write(live, kind, request, options).await?).into_response())
         }
-        SavedRequest::Execute(request) => Ok(Json(control.engine.execute(live, request, options).await?).into_response()),
+        SavedRequest::Execute(request) => {
+            Ok(Json(control.engine.execute(live, request, options).await?).into_response())
+        }
     }
 }
 
@@ -263,13 +276,18 @@ async fn write(
     Ok(Json(control.engine.write(live, kind, request, options).await?))
 }
 
-async fn read<T: serde::de::DeserializeOwned>(control: &Control, headers: &HeaderMap, body: Body) -> Result<Call<T>, Problem> {
+async fn read<T: serde::de::DeserializeOwned>(
+    control: &Control,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Call<T>, Problem> {
     let limit = control.settings.load().limits.request_body_bytes;
     call(&bounded_body(body, limit).await?, headers)
 }
 
 fn split<T>(call: Call<T>, id: RequestId) -> (T, CallOptions) {
-    let options = CallOptions { request_id: id.0, variables: call.variables, timeout: call.timeout, activity: None };
+    let options =
+        CallOptions { request_id: id.0, variables: call.variables, timeout: call.timeout, activity: None };
     (call.request, options)
 }
 
@@ -277,13 +295,16 @@ fn split<T>(call: Call<T>, id: RequestId) -> (T, CallOptions) {
 fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key("idempotency-key") {
         let detail = "This version keeps no idempotency keys. Leave the header out, and repeat a write only when its answer says that it was not done.";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_unsupported", detail).field("Idempotency-Key"));
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_unsupported", detail)
+            .field("Idempotency-Key"));
     }
     Ok(())
 }
 
 fn no_such_activity(name: &str, activity: &str) -> Problem {
     let activity = crate::error::clean_foreign_text(activity);
-    let detail = format!("The connection '{name}' has no saved activity '{activity}'. GET /v1/connections/{{name}}/activities lists them.");
+    let detail = format!(
+        "The connection '{name}' has no saved activity '{activity}'. GET /v1/connections/{{name}}/activities lists them."
+    );
     Problem::new(StatusCode::NOT_FOUND, "no_such_activity", detail)
 }

@@ -72,6 +72,10 @@ pub(super) async fn view(State(control): Shared) -> Json<AgentView> {
     (status = 503, body = Problem, description = "The agent is stopping")))]
 pub(super) async fn reload(State(control): Shared) -> Result<Json<ReloadReport>, Problem> {
     control.reload.reload().await.map(Json).ok_or_else(|| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "The agent is stopping. Ask again after it has started.")
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stopping",
+            "The agent is stopping. Ask again after it has started.",
+        )
     })
 }

@@ -26,7 +26,10 @@ pub(super) struct ProcedureList {
 /// The objects that can be named in Query, Create, Update and Delete. Any Graph path is an object besides.
 #[utoipa::path(get, path = "/v1/connections/{name}/objects", tag = "catalogue", params(("name" = String, Path)), responses(
     (status = 200, body = ObjectList), (status = 404, body = Problem)))]
-pub(super) async fn objects(State(control): Shared, Path(name): Path<String>) -> Result<Json<ObjectList>, Problem> {
+pub(super) async fn objects(
+    State(control): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<ObjectList>, Problem> {
     live(&control, &name)?;
     Ok(Json(ObjectList { objects: catalog::list() }))
 }
@@ -48,7 +51,10 @@ pub(super) async fn object(
 /// The procedures that Execute can call. Any bound action of Graph can be called by its name besides.
 #[utoipa::path(get, path = "/v1/connections/{name}/procedures", tag = "catalogue", params(("name" = String, Path)), responses(
     (status = 200, body = ProcedureList), (status = 404, body = Problem)))]
-pub(super) async fn procedures(State(control): Shared, Path(name): Path<String>) -> Result<Json<ProcedureList>, Problem> {
+pub(super) async fn procedures(
+    State(control): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<ProcedureList>, Problem> {
     live(&control, &name)?;
     Ok(Json(ProcedureList { procedures: catalog::list_procedures() }))
 }

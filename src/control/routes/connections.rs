@@ -75,7 +75,8 @@ pub(super) struct ConnectionList {
 #[utoipa::path(get, path = "/v1/connections", tag = "connections", responses((status = 200, body = ConnectionList)))]
 pub(super) async fn list(State(control): Shared) -> Json<ConnectionList> {
     let set = control.registry.current();
-    let mut connections: Vec<_> = set.connections.values().map(|connection| usable(&control, connection)).collect();
+    let mut connections: Vec<_> =
+        set.connections.values().map(|connection| usable(&control, connection)).collect();
     connections.extend(set.refused.iter().map(|(name, faults)| refused(name, faults)));
     connections.sort_by(|one, other| one.name.cmp(&other.name));
     Json(ConnectionList { connections })
@@ -134,7 +135,10 @@ pub(super) async fn write(
         let mut faults = shared.registry.preview(&tried, &shared.settings.load(), &ThisHost::new());
         faults.retain(|fault| fault.file == path);
         if let Some(first) = faults.first() {
-            let detail = format!("The connection '{owned}' has faults; nothing was written. {}: {}", first.key, first.message);
+            let detail = format!(
+                "The connection '{owned}' has faults; nothing was written. {}: {}",
+                first.key, first.message
+            );
             let mut problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "faulty_connection", detail);
             problem.faults = faults;
             return Err(problem);
@@ -165,7 +169,8 @@ pub(super) async fn delete(
     let shared = control.clone();
     blocking(move || {
         let snapshot = dropin::scan(&shared.settings.load().drop_in_directory);
-        let before = dropin::find_connection(&snapshot, &name).ok_or_else(|| no_such_connection(&shared, &name))?;
+        let before =
+            dropin::find_connection(&snapshot, &name).ok_or_else(|| no_such_connection(&shared, &name))?;
         check_precondition(&headers, Some(before.etag()))?;
         let in_force = shared.registry.get(&name).map(|connection| connection.file.clone());
         Ok(dropin::plan_delete(&snapshot, &name, in_force.as_deref())?.commit()?)
@@ -193,7 +198,10 @@ pub(super) async fn test(
 /// Gets a new access token now, and answers with the connection's state.
 #[utoipa::path(post, path = "/v1/connections/{name}/refresh", tag = "connections", params(("name" = String, Path)), responses(
     (status = 200, body = ConnectionView), (status = 404, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn refresh(State(control): Shared, Path(name): Path<String>) -> Result<Json<ConnectionView>, Problem> {
+pub(super) async fn refresh(
+    State(control): Shared,
+    Path(name): Path<String>,
+) -> Result<Json<ConnectionView>, Problem> {
     let live = live(&control, &name)?;
     live.tokens.refresh_now(REFRESH_WAIT).await?;
     Ok(Json(usable(&control, &live.connection)))
@@ -225,11 +233,21 @@ fn no_such_connection(control: &Control, name: &str) -> Problem {
 fn usable(control: &Control, connection: &Arc<Connection>) -> ConnectionView {
     let token = control.keeper.handle(&connection.name).map(|handle| handle.status());
     let state = token.as_ref().map_or(ConnectionState::Refreshing, |token| token.state);
-    let faults = control.registry.current().faults.iter().filter(|fault| fault.file == connection.file).cloned().collect();
+    let faults = control
+        .registry
+        .current()
+        .faults
+        .iter()
+        .filter(|fault| fault.file == connection.file)
+        .cloned()
+        .collect();
     ConnectionView {
         name: connection.name.to_string(),
         state: state.as_str(),
-        message: token.as_ref().and_then(|token| token.last_error.as_ref()).map(|error| error.message.clone()),
+        message: token
+            .as_ref()
+            .and_then(|token| token.last_error.as_ref())
+            .map(|error| error.message.clone()),
         auth_scheme: Some(connection.auth.scheme.as_str()),
         initiate_oauth: Some(connection.auth.initiate.as_str()),
         generation: Some(connection.generation.number()),
@@ -276,7 +294,9 @@ fn add_etag(response: &mut Response, tag: Option<String>) {
 }
 
 /// File work off the async threads.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
     tokio::task::spawn_blocking(work).await.map_err(|_| stopping())?
 }
 
@@ -284,7 +304,10 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T,
 fn check_precondition(headers: &HeaderMap, current: Option<String>) -> Result<(), Problem> {
     let matches = |name: header::HeaderName| {
         headers.get(name).and_then(|value| value.to_str().ok()).map(|wanted| {
-            wanted.split(',').map(str::trim).any(|tag| current.as_deref().is_some_and(|current| tag == "*" || tag == current))
+            wanted
+                .split(',')
+                .map(str::trim)
+                .any(|tag| current.as_deref().is_some_and(|current| tag == "*" || tag == current))
         })
     };
     if matches(header::IF_MATCH) == Some(false) || matches(header::IF_NONE_MATCH) == Some(true) {
@@ -295,5 +318,9 @@ fn check_precondition(headers: &HeaderMap, current: Option<String>) -> Result<()
 }
 
 fn stopping() -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "The agent is stopping. Repeat the request after it has started.")
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "stopping",
+        "The agent is stopping. Repeat the request after it has started.",
+    )
 }

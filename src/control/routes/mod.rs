@@ -17,9 +17,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::Control;
 use super::layers::{Layers, around};
 use super::problem::Problem;
-use super::Control;
 
 /// What handlers share.
 pub(super) type Shared = axum::extract::State<Arc<Control>>;
@@ -67,10 +67,18 @@ pub fn router(control: Arc<Control>, layers: Arc<Layers>) -> Router {
     let (router, _) = listed().split_for_parts();
     router
         .fallback(async || {
-            Problem::new(StatusCode::NOT_FOUND, "no_such_route", "There is no such route. See /openapi.json for all of them.")
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "no_such_route",
+                "There is no such route. See /openapi.json for all of them.",
+            )
         })
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This route does not take that method. See /openapi.json.")
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This route does not take that method. See /openapi.json.",
+            )
         })
         .with_state(control)
         .layer(from_fn_with_state(layers, around))

@@ -34,6 +34,7 @@ pub(super) async fn metrics(State(control): Shared) -> Response {
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "agent", responses((status = 200, description = "OpenAPI 3.1")))]
 pub(super) async fn openapi() -> Response {
-    static TEXT: LazyLock<String> = LazyLock::new(|| open_api().to_json().unwrap_or_else(|_| "{}".to_owned()));
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| open_api().to_json().unwrap_or_else(|_| "{}".to_owned()));
     ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str()).into_response()
 }

@@ -33,11 +33,15 @@ pub(super) async fn view(State(control): Shared, Path(id): Path<String>) -> Resu
 #[utoipa::path(delete, path = "/v1/runs/{id}", tag = "runs", params(("id" = String, Path)), responses(
     (status = 202, body = RunView, description = "It is being cancelled, or has ended already"),
     (status = 404, body = Problem)))]
-pub(super) async fn cancel(State(control): Shared, Path(id): Path<String>) -> Result<(StatusCode, Json<RunView>), Problem> {
+pub(super) async fn cancel(
+    State(control): Shared,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<RunView>), Problem> {
     control.engine.runs().cancel(&id).map(|run| (StatusCode::ACCEPTED, Json(run))).ok_or_else(unknown)
 }
 
 fn unknown() -> Problem {
-    let detail = "There is no such run. Runs are remembered up to [Limits] RunHistory, and until the agent restarts.";
+    let detail =
+        "There is no such run. Runs are remembered up to [Limits] RunHistory, and until the agent restarts.";
     Problem::new(StatusCode::NOT_FOUND, "no_such_run", detail)
 }
