@@ -190,6 +190,11 @@ impl FakeEndpoint {
         self.inner.state.lock().unwrap().next.push_back(next);
     }
 
+    /// The request that is being held will be refused, as one with a token that somebody else has used up.
+    pub(super) fn refuse_held(&self) {
+        self.inner.state.lock().unwrap().current = "used up by a sibling".to_owned();
+    }
+
     pub(super) fn release(&self) {
         self.inner.release.notify_one();
     }
@@ -300,4 +305,10 @@ pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("never came true: {what}");
+}
+
+/// A state directory as the agent demands it.
+pub(super) fn state_folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
 }
