@@ -9,7 +9,9 @@ use super::model::{ConnectionState, TokenError};
 use super::testing::*;
 use super::{TokenHandle, read_claims};
 use crate::clock::{Clock, Timestamp};
-use crate::connection::{AuthScheme, ClientCredential, Connection, Generation, InitiateOAuth, StoreLocation};
+use crate::connection::{
+    AuthScheme, ClientCredential, Connection, Generation, InitiateOAuth, Proxy, StoreLocation,
+};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -372,4 +374,40 @@ async fn connections_with_one_memory_id_share_their_tokens() {
     until("the other hears of it", || of_b.current().unwrap().secret == of_a.current().unwrap().secret).await;
     assert_eq!((server.posts().len(), server.reused()), (2, 0));
     assert!(!folder.path().join("tokens").exists());
+}
+
+#[tokio::test]
+async fn token_requests_go_through_the_connections_proxy_except_to_exceptions() {
+    // The endpoint plays the proxy: the token server itself is a name that no resolver knows.
+    let (folder, proxy) = (state_folder(), FakeEndpoint::start(true, 3600, "rt-0").await);
+    let through = |name: &str, exceptions: &[&str]| {
+        let proxy = Proxy {
+            host: "127.0.0.1".to_owned(),
+            port: proxy.authority.port().unwrap(),
+            user: Some("agent".to_owned()),
+            password: Some("pass:word".into()),
+            exceptions: exceptions.iter().map(|&exception| exception.to_owned()).collect(),
+        };
+        connection(name)
+            .seeded(None, Some("rt-0"))
+            .with(|connection| {
+                connection.endpoints.authority = "http://login.invalid/".parse().unwrap();
+                connection.proxy = Some(proxy);
+            })
+            .finish()
+    };
+    let (proxied, direct) = (through("proxied", &["other.invalid"]), through("direct", &["*.invalid"]));
+    let keeper = keeper(folder.path());
+    keeper.apply(&set_of(&[&direct]));
+    match handle(&keeper, &direct).get(PATIENCE).await {
+        Err(TokenError::TryLater { failure, .. }) => assert_eq!(failure.code, "endpoint_unreachable"),
+        other => panic!("{other:?}"),
+    }
+    assert!(proxy.heads().is_empty());
+    keeper.apply(&set_of(&[&proxied]));
+    assert_eq!(handle(&keeper, &proxied).get(PATIENCE).await.unwrap().secret.expose(), "at-1");
+    let head = proxy.heads().remove(0);
+    assert!(head.starts_with("POST http://login.invalid/tenant/oauth2/v2.0/token HTTP/1.1"), "{head}");
+    assert!(head.to_lowercase().contains("proxy-authorization: basic "), "{head}");
+    assert!(head.contains("YWdlbnQ6cGFzczp3b3Jk") && head.contains("o365-agent/"), "{head}");
 }

@@ -165,6 +165,7 @@ struct Issued {
     used: Vec<String>,
     count: u64,
     posts: Vec<String>,
+    heads: Vec<String>,
     reused: u32,
     next: VecDeque<Next>,
 }
@@ -204,6 +205,11 @@ impl FakeEndpoint {
         self.inner.state.lock().unwrap().posts.clone()
     }
 
+    /// The request lines and headers so far.
+    pub(super) fn heads(&self) -> Vec<String> {
+        self.inner.state.lock().unwrap().heads.clone()
+    }
+
     pub(super) fn reused(&self) -> u32 {
         self.inner.state.lock().unwrap().reused
     }
@@ -215,10 +221,11 @@ impl FakeEndpoint {
     async fn serve(self, mut stream: TcpStream) {
         let mut buffer = Vec::new();
         loop {
-            let Some(body) = read_request(&mut stream, &mut buffer).await else { return };
+            let Some((head, body)) = read_request(&mut stream, &mut buffer).await else { return };
             let next = {
                 let mut state = self.inner.state.lock().unwrap();
                 state.posts.push(body.clone());
+                state.heads.push(head);
                 state.next.pop_front()
             };
             let (status, answer) = match next {
@@ -274,18 +281,19 @@ impl FakeEndpoint {
     }
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, String)> {
     loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
+            let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
             let length: usize = head
+                .to_lowercase()
                 .lines()
                 .find_map(|line| line.strip_prefix("content-length:"))
                 .map_or(0, |text| text.trim().parse().unwrap());
             if buffer.len() >= end + 4 + length {
                 let body = String::from_utf8(buffer[end + 4..end + 4 + length].to_vec()).unwrap();
                 buffer.drain(..end + 4 + length);
-                return Some(body);
+                return Some((head, body));
             }
         }
         let mut chunk = [0u8; 4096];
