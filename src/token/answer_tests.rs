@@ -184,7 +184,9 @@ fn answers_that_are_not_refusals() {
 #[test]
 fn retry_after_in_all_its_forms() {
     #[rustfmt::skip]
-    let rows: &[(&[(&str, &str)], Option<f64>)] = &[
+    type Row = (&'static [(&'static str, &'static str)], Option<f64>);
+    #[rustfmt::skip]
+    let rows: &[Row] = &[
         (&[("retry-after", "17")], Some(17.0)),
         (&[("retry-after", " 2.5 ")], Some(2.5)),
         (&[("retry-after", "0")], Some(0.0)),
@@ -207,7 +209,7 @@ fn retry_after_in_all_its_forms() {
             .collect();
         match classify(503, &headers(&pairs), b"", NOW) {
             Outcome::TryLater { after, .. } => {
-                assert_eq!(after.map(|wait| wait.as_secs_f64()), *expected, "{pairs:?}")
+                assert_eq!(after.map(|wait| wait.as_secs_f64()), *expected, "{pairs:?}");
             }
             other => panic!("{other:?}"),
         }

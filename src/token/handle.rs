@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) name: ConnectionName,
     pub(super) generation: Option<Generation>,
     pub(super) clock: Clock,
+    /// Whether a task can be asked for a new token at all.
+    kept: bool,
     snapshot: ArcSwapOption<Snapshot>,
     pub(super) view: watch::Sender<View>,
     pub(super) wants: Mutex<Wants>,
@@ -77,7 +79,7 @@ impl Shared {
         name: &ConnectionName,
         generation: Option<Generation>,
         clock: &Clock,
-        refreshable: bool,
+        kept: bool,
     ) -> Arc<Self> {
         let status = TokenStatus {
             state: ConnectionState::Refreshing,
@@ -86,13 +88,14 @@ impl Shared {
             next_refresh_at: None,
             token_generation: 0,
             token_fingerprint: None,
-            refreshable,
+            refreshable: kept,
             last_error: None,
         };
         Arc::new(Self {
             name: name.clone(),
             generation,
             clock: clock.clone(),
+            kept,
             snapshot: ArcSwapOption::empty(),
             view: watch::Sender::new(View { settled: 0, claims_settled: 0, blocked: None, status }),
             wants: Mutex::default(),
@@ -265,7 +268,7 @@ impl TokenHandle {
     ) -> Option<TokenError> {
         match view.blocked.as_ref()? {
             // A person's wish is tried in spite of a block; only its own attempt's failure counts.
-            _ if operator && !tried && view.status.refreshable => None,
+            _ if operator && !tried && self.shared.kept => None,
             Blocked::For(error) => Some(error.clone()),
             Blocked::Until(retry_at, failure) => {
                 let after = retry_at.until(self.shared.clock.now());

@@ -147,8 +147,8 @@ impl Keeper {
     fn start(&self, connection: &Arc<Connection>) -> Entry {
         let stop = self.stop.child_token();
         let plan = TokenPlan::make(&connection.auth, self.clock.now());
-        let refreshable = matches!(plan, TokenPlan::Kept(_));
-        let shared = Shared::new(&connection.name, Some(connection.generation), &self.clock, refreshable);
+        let kept = matches!(plan, TokenPlan::Kept(_));
+        let shared = Shared::new(&connection.name, Some(connection.generation), &self.clock, kept);
         let driven = match plan {
             TokenPlan::Impossible(why) => self.refuse(&shared, "configuration_refused", why.to_owned()),
             TokenPlan::Fixed(given) => {
@@ -197,6 +197,7 @@ impl Keeper {
         };
         shared.view.send_modify(|view| {
             view.status.state = ConnectionState::Refused;
+            view.status.refreshable = false;
             view.status.last_error = Some(failure.clone());
             view.blocked = Some(Blocked::For(TokenError::NeedsAdmin(failure)));
         });

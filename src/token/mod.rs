@@ -14,6 +14,7 @@ mod keeper;
 mod model;
 mod opening;
 mod plan;
+mod publish;
 mod state;
 mod store;
 mod task;

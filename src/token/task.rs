@@ -13,7 +13,7 @@ use crate::clock::{LONGEST_SLEEP, Timestamp};
 use crate::telemetry::Metrics;
 
 use super::handle::{Blocked, Shared};
-use super::model::{AccessToken, ConnectionState, TokenError, TokenFailure, TokenStatus};
+use super::model::{AccessToken, TokenError, TokenFailure};
 use super::state::{Cause, Held, IllegalMove, TokenState, backoff};
 use super::store::{StoreError, StoreVersion, Stored};
 use super::transaction::{self, Ask, Context, Finished, Settled};
@@ -32,8 +32,8 @@ pub(super) struct ConnectionTask {
     pub(super) stop: CancellationToken,
     /// Owns the flights: they outlive this task, and the agent's drain waits for them.
     pub(super) tracker: TaskTracker,
-    state: TokenState,
-    known: Arc<Stored>,
+    pub(super) state: TokenState,
+    pub(super) known: Arc<Stored>,
     opened: bool,
     flight: Option<Flight>,
     commits: watch::Receiver<u64>,
@@ -41,7 +41,7 @@ pub(super) struct ConnectionTask {
     look_at: Timestamp,
     save_at: Timestamp,
     save_attempts: u32,
-    unsaved: Option<TokenFailure>,
+    pub(super) unsaved: Option<TokenFailure>,
 }
 
 /// Work that is under way.
@@ -394,10 +394,10 @@ impl ConnectionTask {
             Ok(()) => tracing::info!(connection = %self.shared.name, "The token is saved now."),
             // The look that is due now adopts what the others have stored.
             Err(StoreError::Superseded { .. }) => {
-                self.known = Arc::new(Stored { generation: 0, ..(*self.known).clone() })
+                self.known = Arc::new(Stored { generation: 0, ..(*self.known).clone() });
             }
             Err(error) => {
-                tracing::warn!(connection = %self.shared.name, %error, "The token still cannot be saved.")
+                tracing::warn!(connection = %self.shared.name, %error, "The token still cannot be saved.");
             }
         }
         self.version = None;
@@ -451,60 +451,6 @@ impl ConnectionTask {
                 false
             }
         }
-    }
-
-    /// Makes the state visible; `settled`: an attempt has ended, with all claims challenges up to `ticket`.
-    fn publish(&self, settled: bool, ticket: u64) {
-        match self.state.held() {
-            Some(held) => self.shared.publish(held, self.context.refresh.minimum_validity),
-            None if matches!(self.state, TokenState::Refused { .. }) => self.shared.withdraw(),
-            None => {}
-        }
-        let now = self.context.clock.now();
-        let held = self.state.held();
-        let failure = self.state.failure().or(self.unsaved.as_ref()).cloned();
-        let shown = match self.state.shown() {
-            ConnectionState::Ok if self.unsaved.is_some() => ConnectionState::Degraded,
-            shown => shown,
-        };
-        let blocked = match &self.state {
-            TokenState::Starting { .. } | TokenState::Valid { .. } | TokenState::Refreshing { .. } => None,
-            TokenState::Degraded { retry_at, failure, .. } => {
-                Some(Blocked::Until(*retry_at, failure.clone()))
-            }
-            TokenState::NeedsSignIn { failure, .. } | TokenState::Expired { failure } => {
-                Some(Blocked::For(TokenError::NeedsSignIn(failure.clone())))
-            }
-            TokenState::NeedsAdmin { failure, .. } | TokenState::Refused { failure, .. } => {
-                Some(Blocked::For(TokenError::NeedsAdmin(failure.clone())))
-            }
-        };
-        let status = TokenStatus {
-            state: shown,
-            expires_at: held.map(|held| held.token.expires_at),
-            refreshed_at: held.map(|held| held.obtained_at),
-            next_refresh_at: self.state.due(now),
-            token_generation: self.known.generation,
-            token_fingerprint: held.map(|held| held.token.secret.fingerprint()),
-            refreshable: self.context.can_refresh(&self.known),
-            last_error: failure,
-        };
-        self.shared.view.send_modify(|view| {
-            view.settled += u64::from(settled);
-            view.claims_settled = view.claims_settled.max(ticket);
-            view.blocked = blocked;
-            // A running attempt is no success yet: what went wrong before stays visible until one.
-            let running = matches!(self.state, TokenState::Refreshing { .. });
-            let earlier = if running { view.status.last_error.take() } else { None };
-            view.status = TokenStatus { last_error: status.last_error.or(earlier), ..status };
-        });
-        self.record_metrics();
-    }
-
-    fn record_metrics(&self) {
-        let name = self.shared.name.as_str();
-        self.metrics.token_expiry(name, self.state.held().map(|held| held.token.expires_at.as_seconds()));
-        self.metrics.usable(name, self.shared.current().is_some());
     }
 }
 

@@ -165,6 +165,7 @@ struct Issued {
     used: Vec<String>,
     count: u64,
     posts: Vec<String>,
+    heads: Vec<String>,
     reused: u32,
     next: VecDeque<Next>,
 }
@@ -190,6 +191,11 @@ impl FakeEndpoint {
         self.inner.state.lock().unwrap().next.push_back(next);
     }
 
+    /// The request that is being held will be refused, as one with a token that somebody else has used up.
+    pub(super) fn refuse_held(&self) {
+        self.inner.state.lock().unwrap().current = "used up by a sibling".to_owned();
+    }
+
     pub(super) fn release(&self) {
         self.inner.release.notify_one();
     }
@@ -197,6 +203,11 @@ impl FakeEndpoint {
     /// The bodies posted so far.
     pub(super) fn posts(&self) -> Vec<String> {
         self.inner.state.lock().unwrap().posts.clone()
+    }
+
+    /// The request lines and headers so far.
+    pub(super) fn heads(&self) -> Vec<String> {
+        self.inner.state.lock().unwrap().heads.clone()
     }
 
     pub(super) fn reused(&self) -> u32 {
@@ -210,10 +221,11 @@ impl FakeEndpoint {
     async fn serve(self, mut stream: TcpStream) {
         let mut buffer = Vec::new();
         loop {
-            let Some(body) = read_request(&mut stream, &mut buffer).await else { return };
+            let Some((head, body)) = read_request(&mut stream, &mut buffer).await else { return };
             let next = {
                 let mut state = self.inner.state.lock().unwrap();
                 state.posts.push(body.clone());
+                state.heads.push(head);
                 state.next.pop_front()
             };
             let (status, answer) = match next {
@@ -269,18 +281,19 @@ impl FakeEndpoint {
     }
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(String, String)> {
     loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&buffer[..end]).to_lowercase();
+            let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
             let length: usize = head
+                .to_lowercase()
                 .lines()
                 .find_map(|line| line.strip_prefix("content-length:"))
                 .map_or(0, |text| text.trim().parse().unwrap());
             if buffer.len() >= end + 4 + length {
                 let body = String::from_utf8(buffer[end + 4..end + 4 + length].to_vec()).unwrap();
                 buffer.drain(..end + 4 + length);
-                return Some(body);
+                return Some((head, body));
             }
         }
         let mut chunk = [0u8; 4096];
@@ -300,4 +313,10 @@ pub(super) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("never came true: {what}");
+}
+
+/// A state directory as the agent demands it.
+pub(super) fn state_folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
 }
