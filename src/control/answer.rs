@@ -2,18 +2,16 @@
 //! fetched before the head is sent, so that a refusal is still a problem document; a stream that breaks later is cut
 //! without its last chunk, so that no client can take it for complete.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
 
 use super::problem::Problem;
 use crate::activity::{ActivityError, RunningQuery};
-use crate::query::Encoding;
-use crate::telemetry::Metrics;
+use crate::query::{Encoding, End, Progress};
 
 /// Rows are gathered to about this many bytes before they are handed to the connection: fewer, larger writes, and still
 /// little enough that the first rows leave at once.
@@ -23,7 +21,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// 406 when it asks for nothing that can be given.
-pub fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
     accept
         .split(',')
@@ -52,54 +50,86 @@ fn media_type(encoding: Encoding) -> &'static str {
 ///
 /// # Errors
 /// The error of the first page; later ones cut the stream.
-pub async fn rows(
-    mut query: RunningQuery,
-    encoding: Encoding,
-    metrics: Arc<Metrics>,
-) -> Result<Response, ActivityError> {
-    let mut first = Vec::with_capacity(CHUNK_BYTES);
-    query.begin(&mut first, encoding).await?;
-    let run_id = query.run_id().to_owned();
+pub(super) async fn rows(mut query: RunningQuery, encoding: Encoding) -> Result<Response, ActivityError> {
+    query.first().await?;
+    let run_id = HeaderValue::from_str(query.run_id());
+    // Which conditions Microsoft Graph could not evaluate, so that a slow query can be understood.
     let residual = query.residual_fields().join(",");
-    let connection = query.connection_name().to_owned();
+    let residual = HeaderValue::from_str(&residual).ok().filter(|value| !value.is_empty());
 
-    let state = Some((query, first));
-    let body = stream::unfold(state, move |state| {
-        let (metrics, connection) = (metrics.clone(), connection.clone());
-        async move {
-            let (mut query, mut buffer) = state?;
-            let mut ended = query.is_finished();
-            while !ended && buffer.len() < CHUNK_BYTES {
-                match query.append(&mut buffer, encoding).await {
-                    Ok(rows) => metrics.rows(&connection, rows),
-                    Err(error) => return Some((Err(std::io::Error::other(error.to_string())), None)),
+    let mut head = Vec::with_capacity(CHUNK_BYTES);
+    let columns_first = encoding == Encoding::Json && open(&query, &mut head);
+    let state = Some((query, head));
+    let body = stream::unfold(state, move |state| async move {
+        let (mut query, mut buffer) = state?;
+        loop {
+            match query.next(&mut buffer, encoding).await {
+                Ok(Progress { end: Some(end), .. }) => {
+                    close(&query, encoding, &end, columns_first, &mut buffer);
+                    return (!buffer.is_empty()).then(|| (Ok(Bytes::from(buffer)), None));
                 }
-                ended = query.is_finished();
+                Ok(_) if buffer.len() >= CHUNK_BYTES => {
+                    let full = std::mem::replace(&mut buffer, Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4));
+                    return Some((Ok(Bytes::from(full)), Some((query, buffer))));
+                }
+                Ok(_) => {}
+                // Without its last chunk, an HTTP client reports the body as broken off.
+                Err(error) => return Some((Err(std::io::Error::other(error.code())), None)),
             }
-            if buffer.is_empty() {
-                return None;
-            }
-            let chunk = Bytes::from(std::mem::replace(
-                &mut buffer,
-                Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4),
-            ));
-            Some((Ok(chunk), (!ended).then_some((query, buffer))))
         }
     });
 
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(encoding)));
-    if let Ok(value) = HeaderValue::from_str(&run_id) {
-        headers.insert("x-run-id", value);
-    }
-    if let Ok(value) = HeaderValue::from_str(&residual)
-        && !residual.is_empty()
-    {
-        // Which conditions Microsoft Graph could not evaluate, so that a slow query can be understood.
-        headers.insert("x-evaluated-by-agent", value);
-    }
+    headers.extend(run_id.ok().map(|value| (HeaderName::from_static("x-run-id"), value)));
+    headers.extend(residual.map(|value| (HeaderName::from_static("x-evaluated-by-agent"), value)));
     Ok(response)
+}
+
+/// Begins the JSON document. The columns come first when they are known before the rows; those of a Graph path without
+/// `fields` are known only at the end. Returns whether they came first.
+fn open(query: &RunningQuery, out: &mut Vec<u8>) -> bool {
+    out.push(b'{');
+    let known = !query.columns().is_empty();
+    if known {
+        columns(query, out);
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"rows\":[");
+    known
+}
+
+/// Ends the answer: for JSON the rest of the document, for NDJSON a last line if something is missing. CSV has no place
+/// to say so; the run does (`GET /v1/runs/{id}`).
+fn close(query: &RunningQuery, encoding: Encoding, end: &End, columns_first: bool, out: &mut Vec<u8>) {
+    match encoding {
+        Encoding::Json => {
+            out.extend_from_slice(b"],");
+            if !columns_first {
+                columns(query, out);
+                out.push(b',');
+            }
+            let mut rest = json!({"runId": query.run_id(), "complete": end.complete});
+            if let Some(reason) = &end.reason {
+                rest["reason"] = json!(reason);
+            }
+            let rest = rest.to_string();
+            out.extend_from_slice(rest.strip_prefix('{').unwrap_or(&rest).as_bytes());
+        }
+        Encoding::Ndjson if !end.complete => {
+            let line = json!({"@complete": false, "@reason": end.reason});
+            out.extend_from_slice(line.to_string().as_bytes());
+            out.push(b'\n');
+        }
+        Encoding::Ndjson | Encoding::Csv => {}
+    }
+}
+
+fn columns(query: &RunningQuery, out: &mut Vec<u8>) {
+    let columns: Vec<_> = query.columns().into_iter().map(|(name, kind)| json!({"name": name, "type": kind})).collect();
+    out.extend_from_slice(b"\"columns\":");
+    out.extend_from_slice(Value::Array(columns).to_string().as_bytes());
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use super::problem::Problem;
 use crate::activity::ActivityError;
 use crate::dropin::WriteError;
 use crate::graph::{GraphError, GraphRefusal};
-use crate::query::QueryError;
 use crate::token::{TokenError, TokenFailure};
 
 impl From<TokenError> for Problem {
@@ -79,9 +78,27 @@ fn refused(detail: String, refusal: GraphRefusal) -> Problem {
     problem
 }
 
-impl From<QueryError> for Problem {
-    fn from(error: QueryError) -> Self {
-        ActivityError::from(error).into()
+impl From<ActivityError> for Problem {
+    fn from(error: ActivityError) -> Self {
+        let (detail, log) = (error.message(), error.log_message());
+        let mut problem = match error {
+            ActivityError::BadRequest { code, field, .. } => {
+                // An object or procedure that does not exist is like a path that does not exist.
+                let status = if matches!(code, "unknown_object") { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
+                let mut problem = Problem::new(status, code, detail);
+                problem.field = field;
+                problem
+            }
+            ActivityError::NotFound { code, .. } => Problem::new(StatusCode::NOT_FOUND, code, detail),
+            ActivityError::ReadOnly { .. } => Problem::new(StatusCode::FORBIDDEN, "read_only", detail),
+            ActivityError::Busy { retry_after, .. } => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(retry_after)
+            }
+            ActivityError::Graph(error) => error.into(),
+            ActivityError::NotShowable { .. } => Problem::new(StatusCode::NOT_ACCEPTABLE, "not_showable", detail),
+        };
+        problem.log.get_or_insert(log);
+        problem
     }
 }
 

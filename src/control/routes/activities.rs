@@ -116,7 +116,7 @@ pub(super) async fn execute(
     let live = live(&control, &name)?;
     let call: Call<ExecuteRequest> = read(&control, &headers, body).await?;
     let (request, options) = split(call, id);
-    Ok(Json(control.engine.execute(live, request, options).await?))
+    Ok(Json(control.engine.execute(&live, &request, &options).await?))
 }
 
 /// A saved activity.
@@ -241,10 +241,10 @@ pub(super) async fn run_saved(
     match control.engine.saved(&live, &activity, &options)? {
         SavedRequest::Query(request) => rows(&control, live, request, options, &headers).await,
         SavedRequest::Write(kind, request) => {
-            Ok(Json(control.engine.write(live, kind, request, options).await?).into_response())
+            Ok(Json(control.engine.write(&live, kind, &request, &options).await?).into_response())
         }
         SavedRequest::Execute(request) => {
-            Ok(Json(control.engine.execute(live, request, options).await?).into_response())
+            Ok(Json(control.engine.execute(&live, &request, &options).await?).into_response())
         }
     }
 }
@@ -257,8 +257,8 @@ async fn rows(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let encoding = answer::encoding(headers)?;
-    let query = control.engine.query(live, request, options, encoding)?;
-    Ok(answer::rows(query, encoding, control.metrics.clone()).await?)
+    let query = control.engine.query(&live, &request, &options)?;
+    Ok(answer::rows(query, encoding).await?)
 }
 
 async fn write(
@@ -273,7 +273,7 @@ async fn write(
     let live = live(control, name)?;
     let call: Call<WriteRequest> = read(control, headers, body).await?;
     let (request, options) = split(call, id);
-    Ok(Json(control.engine.write(live, kind, request, options).await?))
+    Ok(Json(control.engine.write(&live, kind, &request, &options).await?))
 }
 
 async fn read<T: serde::de::DeserializeOwned>(

@@ -192,7 +192,8 @@ pub(super) async fn test(
         return Ok(Json(TestReport::refused(faults)));
     }
     let live = live(&control, &name)?;
-    Ok(Json(control.engine.test(live, CallOptions { request_id: id.0, ..CallOptions::default() }).await))
+    let options = CallOptions { request_id: id.0, ..CallOptions::default() };
+    Ok(Json(control.engine.test(&live, &*control.keeper, &options).await))
 }
 
 /// Gets a new access token now, and answers with the connection's state.
