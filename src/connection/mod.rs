@@ -2,5 +2,8 @@
 //! → validated, variables replaced → [`Connection`] with a [`Generation`] → the registry. Never does I/O.
 
 mod model;
+mod template;
+mod variables;
 
 pub use model::*;
+pub use template::substitute_json;

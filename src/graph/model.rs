@@ -109,6 +109,13 @@ pub enum GraphError {
         /// Which rule.
         what: String,
     },
+    /// The request itself cannot be sent (a path that leaves the Graph root, a header that is not allowed): nothing was
+    /// sent.
+    #[error("The request cannot be sent to Microsoft Graph: {what}.")]
+    BadRequest {
+        /// What is wrong with it.
+        what: String,
+    },
     /// The caller's deadline has passed.
     #[error("The time limit of this request has passed. Raise `timeoutSeconds` or ask for less.")]
     Deadline,

@@ -11,6 +11,8 @@ impl Pages {
         Ok(None)
     }
 
+    pub fn set_read_ahead(&mut self, _on: bool) {}
+
     pub fn count(&self) -> Option<u64> {
         None
     }
