@@ -8,6 +8,7 @@ mod digest;
 mod endpoints;
 mod load;
 mod model;
+<<<<<<< HEAD
 pub mod properties;
 mod proxy;
 mod registry;
@@ -20,4 +21,10 @@ mod variables;
 
 pub use model::*;
 pub use registry::{Changes, Registry, check_directory};
+=======
+mod template;
+mod variables;
+
+pub use model::*;
+>>>>>>> activity
 pub use template::substitute_json;

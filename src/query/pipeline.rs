@@ -96,14 +96,19 @@ impl Pipeline {
         self.plan.limit.is_some_and(|limit| self.delivered >= limit).then(End::complete)
     }
 
-    /// Takes the rows of one page, and tells whether the query has ended with them.
+    /// Whether the columns are still to be found in the rows of the next [`Pipeline::push`], which should bring many.
+    pub(super) fn wants_sample(&self, encoding: Encoding) -> bool {
+        self.plan.whole_rows && encoding == Encoding::Csv && self.encoder.is_none()
+    }
+
+    /// Takes some rows, and tells whether the query has ended with them.
     pub(super) fn push<'row>(
         &mut self,
         rows: impl Iterator<Item = &'row [u8]>,
         encoding: Encoding,
         out: &mut Vec<u8>,
     ) -> Result<Option<End>, QueryError> {
-        if self.plan.whole_rows && encoding == Encoding::Csv && self.encoder.is_none() {
+        if self.wants_sample(encoding) {
             let rows: Vec<&[u8]> = rows.collect();
             for row in &rows {
                 self.see(row)?;
@@ -193,7 +198,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// CSV needs its columns before the first row: they are those of the first page.
+    /// CSV needs its columns before the first row: they are those of the first rows.
     fn use_seen_columns(&mut self) {
         let residual_slots = std::mem::take(&mut self.plan.slots);
         let mut slots = super::plan::Slots(residual_slots);
@@ -208,7 +213,7 @@ impl Pipeline {
             None => Ok(()),
             Some(name) => Err(QueryError::NotShowable {
                 message: format!(
-                    "Row {} has the property '{name}', which no row of the first page had, so the CSV has no column for \
+                    "Row {} has the property '{name}', which none of the first rows had, so the CSV has no column for \
                      it. Name the columns in `fields`, or ask for application/x-ndjson.",
                     self.delivered + 1
                 ),

@@ -37,6 +37,8 @@ pub struct Plan {
     pub max_rows: Option<u64>,
     /// Rows that the agent leaves out first.
     pub offset: u64,
+    /// Whether the rows wanted fit into the first page, so that reading ahead would fetch what nobody reads.
+    pub one_page: bool,
     /// Error codes that mean "no such row" (a record asked for by id) and give no rows instead of an error.
     pub absent_codes: &'static [&'static str],
 }
@@ -187,6 +189,17 @@ pub(super) fn top(
     };
     let wanted = wanted.filter(|_| !residual).map(|rows| rows.saturating_add(skipped_by_agent));
     Some(u64::from(page).min(wanted.unwrap_or(u64::MAX)).max(1))
+}
+
+/// Whether the first page holds all rows that the caller wants.
+pub(super) fn one_page(
+    top: Option<u64>,
+    request: &QueryRequest,
+    skipped_by_agent: u64,
+    residual: bool,
+) -> bool {
+    let wanted = request.limit.map(|limit| limit.saturating_add(skipped_by_agent));
+    !residual && matches!((top, wanted), (Some(top), Some(wanted)) if wanted <= top)
 }
 
 /// Whether a directory query needs the advanced headers.

@@ -5,7 +5,9 @@ use super::condition::{Checked, Comparison, Test, check};
 use super::error::QueryError;
 use super::literal::Literal;
 use super::odata::push;
-use super::plan::{Cell, Filter, Plan, Scan, Slots, advanced, refuse_repeated, select_property, top};
+use super::plan::{
+    Cell, Filter, Plan, Scan, Slots, advanced, one_page, refuse_repeated, select_property, top,
+};
 use super::request::{Condition, Operator, QueryRequest};
 use super::residual::Residual;
 use crate::catalog::{Column, ColumnSource, Home, Object, Owner, PathPart};
@@ -69,10 +71,12 @@ pub(super) fn plan_named(
     if service_skips {
         scan.skip = offset;
     }
+    let mut fits_one_page = by_id;
     let requests = match place.ids {
         None => {
             let largest = Some(object.largest_page());
             scan.top = top(largest, connection, request, agent_offset, !residual.is_empty());
+            fits_one_page = one_page(scan.top, request, agent_offset, !residual.is_empty());
             scan.path = collection;
             vec![scan.into_request()]
         }
@@ -98,6 +102,7 @@ pub(super) fn plan_named(
         limit: request.limit,
         max_rows: connection.max_rows.filter(|_| request.limit.is_none()),
         offset: agent_offset,
+        one_page: fits_one_page,
         absent_codes: if by_id { object.absent_codes() } else { &[] },
     })
 }

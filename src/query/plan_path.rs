@@ -4,7 +4,9 @@
 use super::condition::check;
 use super::error::QueryError;
 use super::odata::push;
-use super::plan::{Cell, Filter, Plan, Scan, Slots, advanced, refuse_repeated, select_property, top};
+use super::plan::{
+    Cell, Filter, Plan, Scan, Slots, advanced, one_page, refuse_repeated, select_property, top,
+};
 use super::request::QueryRequest;
 use super::residual::Residual;
 use crate::catalog::{Column, ColumnKind, FilterOps, GraphPath, Home};
@@ -70,6 +72,7 @@ pub(super) fn plan_path(
     // `$top` is refused by single entities and by many collections, so it is sent only where it is known to be taken, or
     // where the operator has set a page size.
     scan.top = top(path.largest_page(), connection, request, offset, !residual.is_empty());
+    let fits_one_page = one_page(scan.top, request, offset, !residual.is_empty());
     let mut slots = Slots::default();
     Ok(Plan {
         first: scan.into_request(),
@@ -86,6 +89,7 @@ pub(super) fn plan_path(
         limit: request.limit,
         max_rows: connection.max_rows.filter(|_| request.limit.is_none()),
         offset,
+        one_page: fits_one_page,
         absent_codes: &[],
     })
 }

@@ -12,6 +12,9 @@ use super::plan::Plan;
 use crate::catalog::ColumnKind;
 use crate::graph::{CallContext, GraphClient, GraphError, GraphRequest, Pages, RowBatch};
 
+/// How many rows are looked at for the columns of a CSV whose columns nobody named.
+const SAMPLE_ROWS: usize = 1000;
+
 /// What one step of a query brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -114,13 +117,24 @@ impl RowStream {
         if let Some(end) = self.pipeline.end() {
             return Ok(Some(end));
         }
-        let batch = match self.buffered.take() {
-            Some(batch) => Some(batch),
-            None => self.fetch().await?,
-        };
-        match batch {
-            Some(batch) => self.pipeline.push(batch.rows(), encoding, out),
-            None => Ok(Some(End::complete())),
+        let Some(batch) = self.next_batch().await? else { return Ok(Some(End::complete())) };
+        if !self.pipeline.wants_sample(encoding) {
+            return self.pipeline.push(batch.rows(), encoding, out);
+        }
+        let mut sample = vec![batch];
+        while sample.iter().map(RowBatch::len).sum::<usize>() < SAMPLE_ROWS {
+            match self.next_batch().await? {
+                Some(batch) => sample.push(batch),
+                None => break,
+            }
+        }
+        self.pipeline.push(sample.iter().flat_map(RowBatch::rows), encoding, out)
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<RowBatch>, QueryError> {
+        match self.buffered.take() {
+            Some(batch) => Ok(Some(batch)),
+            None => self.fetch().await,
         }
     }
 
@@ -129,7 +143,11 @@ impl RowStream {
             let pages = match &mut self.pages {
                 Some(pages) => pages,
                 empty => match self.requests.pop_front() {
-                    Some(request) => empty.insert(self.graph.pages(request, self.context.clone())),
+                    Some(request) => {
+                        let mut pages = self.graph.pages(request, self.context.clone());
+                        pages.set_read_ahead(!self.pipeline.plan().one_page);
+                        empty.insert(pages)
+                    }
                     None => return Ok(None),
                 },
             };

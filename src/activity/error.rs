@@ -1,0 +1,127 @@
+//! Why an activity did not happen, by what the caller can do about it. Never decides an HTTP status.
+
+use std::time::Duration;
+
+use crate::catalog::CatalogError;
+use crate::graph::GraphError;
+use crate::query::QueryError;
+use crate::token::TokenError;
+
+/// Why an activity did not happen.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ActivityError {
+    /// The request must be changed; nothing was sent.
+    #[error("{message}")]
+    BadRequest {
+        /// A stable code.
+        code: &'static str,
+        /// The field, record key or parameter it is about.
+        field: Option<String>,
+        /// What is wrong and what to write instead.
+        message: String,
+    },
+    /// The named thing does not exist.
+    #[error("{message}")]
+    NotFound {
+        /// A stable code: `unknown_activity`, `unknown_run`.
+        code: &'static str,
+        /// What is missing and what there is.
+        message: String,
+    },
+    /// The connection is for reading only; nothing was sent.
+    #[error("{message}")]
+    ReadOnly {
+        /// Which connection, and the property that says so.
+        message: String,
+    },
+    /// As many runs as allowed are in progress: repeat after `retry_after`.
+    #[error("The agent runs as many activities as it may ([Limits] ConcurrentRuns = {limit}). Repeat the request in {} s.", .retry_after.as_secs())]
+    Busy {
+        /// The limit.
+        limit: usize,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// Graph refused or could not be asked.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A row cannot be shown in the asked-for form without losing something.
+    #[error("{message}")]
+    NotShowable {
+        /// What is wrong and what to ask for instead.
+        message: String,
+    },
+}
+
+impl ActivityError {
+    /// A stable code for the caller.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadRequest { code, .. } | Self::NotFound { code, .. } => code,
+            Self::ReadOnly { .. } => "read_only",
+            Self::Busy { .. } => "busy",
+            Self::Graph(error) => graph_error_code(error),
+            Self::NotShowable { .. } => "not_showable",
+        }
+    }
+
+    /// The message for the caller.
+    pub fn message(&self) -> String {
+        self.to_string()
+    }
+
+    /// The message for the log: with Graph's request id, without anything of the caller's data.
+    pub fn log_message(&self) -> String {
+        let refusal = match self {
+            Self::Graph(GraphError::Refused(refusal) | GraphError::NotNow { refusal, .. }) => refusal,
+            _ => return self.code().to_owned(),
+        };
+        let id = refusal.request_id.as_deref().unwrap_or("none");
+        format!("{}: status {} {} (Graph request-id {id})", self.code(), refusal.status, refusal.code)
+    }
+
+    /// Whether it is the caller's or an operator's own doing that the work stopped.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Graph(GraphError::Cancelled))
+    }
+
+    pub(super) fn field(code: &'static str, field: &str, message: impl Into<String>) -> Self {
+        Self::BadRequest { code, field: Some(field.to_owned()), message: message.into() }
+    }
+
+    pub(super) fn request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::BadRequest { code, field: None, message: message.into() }
+    }
+
+    pub(super) fn unknown(code: &'static str, field: &str, error: CatalogError) -> Self {
+        Self::field(code, field, error.message)
+    }
+}
+
+impl From<QueryError> for ActivityError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::BadRequest { code, field, message } => Self::BadRequest { code, field, message },
+            QueryError::Graph(error) => Self::Graph(error),
+            QueryError::NotShowable { message } => Self::NotShowable { message },
+        }
+    }
+}
+
+/// The stable code of a Graph error.
+pub fn graph_error_code(error: &GraphError) -> &'static str {
+    match error {
+        GraphError::Token(TokenError::NeedsSignIn(_)) => "needs_sign_in",
+        GraphError::Token(TokenError::NeedsAdmin(_)) => "needs_admin",
+        GraphError::Token(TokenError::TryLater { .. }) => "token_not_ready",
+        GraphError::Token(TokenError::Superseded) => "superseded",
+        GraphError::Refused(_) => "graph_refused",
+        GraphError::NotNow { .. } => "graph_not_ready",
+        GraphError::Unreachable { .. } => "graph_unreachable",
+        GraphError::OutcomeUnknown { .. } => "outcome_unknown",
+        GraphError::BadAnswer { .. } => "bad_answer",
+        GraphError::BadRequest { .. } => "bad_request",
+        GraphError::Deadline => "deadline",
+        GraphError::Cancelled => "cancelled",
+    }
+}

@@ -1,0 +1,96 @@
+//! A query in progress: its rows, and the run that ends with them. Never decides how an answer is framed.
+
+use std::sync::Arc;
+
+use super::error::ActivityError;
+use super::model::RunStatus;
+use super::runs::Run;
+use crate::catalog::ColumnKind;
+use crate::graph::{CallContext, GraphError};
+use crate::query::{Encoding, Progress, RowStream};
+use crate::telemetry::Metrics;
+
+/// A query in progress. Dropping it ends the run as cancelled and stops whatever is still being fetched.
+#[derive(Debug)]
+pub struct RunningQuery {
+    run: Run,
+    stream: RowStream,
+    context: CallContext,
+    connection: String,
+    metrics: Arc<Metrics>,
+    answer_rows: u64,
+    ended: bool,
+}
+
+impl RunningQuery {
+    pub(super) fn new(
+        run: Run,
+        stream: RowStream,
+        context: CallContext,
+        connection: String,
+        metrics: Arc<Metrics>,
+        answer_rows: u64,
+    ) -> Self {
+        Self { run, stream, context, connection, metrics, answer_rows, ended: false }
+    }
+
+    /// The run's id.
+    pub fn run_id(&self) -> &str {
+        self.run.id()
+    }
+
+    /// The columns with their types; see [`RowStream::columns`].
+    pub fn columns(&self) -> Vec<(String, ColumnKind)> {
+        self.stream.columns()
+    }
+
+    /// Fields whose conditions the agent evaluates, because the service cannot: such a query reads more rows than it
+    /// answers.
+    pub fn residual_fields(&self) -> &[String] {
+        self.stream.residual_fields()
+    }
+
+    /// Rows appended so far.
+    pub fn rows(&self) -> u64 {
+        self.stream.rows()
+    }
+
+    /// Fetches the first page, so that a refusal is known before an answer has begun.
+    ///
+    /// # Errors
+    /// [`ActivityError`]; the run has then ended.
+    pub async fn first(&mut self) -> Result<(), ActivityError> {
+        let result = self.stream.first().await.map_err(ActivityError::from);
+        result.inspect_err(|error| self.run.fail(error))
+    }
+
+    /// Appends the rows of the next page to `out`, in the same encoding every time. JSON answers are bounded by
+    /// `[Limits] AnswerRows`; the end then says that the answer is not complete.
+    ///
+    /// # Errors
+    /// [`ActivityError`]; the run has then ended, and `out` holds whole rows only.
+    pub async fn next(&mut self, out: &mut Vec<u8>, encoding: Encoding) -> Result<Progress, ActivityError> {
+        if encoding == Encoding::Json {
+            self.stream.cap(self.answer_rows);
+        }
+        let stopped = if self.context.cancel.is_cancelled() {
+            Some(GraphError::Cancelled)
+        } else if tokio::time::Instant::now() >= self.context.deadline {
+            Some(GraphError::Deadline)
+        } else {
+            None
+        };
+        let result = match stopped {
+            Some(error) if !self.ended => Err(error.into()),
+            _ => self.stream.next(out, encoding).await.map_err(ActivityError::from),
+        };
+        let progress = result.inspect_err(|error| self.run.fail(error))?;
+        self.run.add_rows(progress.rows);
+        self.metrics.rows(&self.connection, progress.rows);
+        if let Some(end) = &progress.end {
+            self.ended = true;
+            self.run.succeed(if end.complete { RunStatus::Success } else { RunStatus::SuccessWithWarning });
+        }
+        Ok(progress)
+    }
+}

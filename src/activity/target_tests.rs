@@ -1,0 +1,181 @@
+//! The target table: record → method, path, headers, body, effect.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use serde_json::json;
+
+use super::*;
+use crate::activity::test_support::connection;
+use crate::catalog::find_object;
+use crate::connection::AuthScheme;
+
+fn build(
+    object: &str,
+    kind: ActivityKind,
+    record: &Value,
+    user: Option<&str>,
+) -> Result<Prepared, ActivityError> {
+    prepare(&find_object(object).unwrap(), kind, &connection(|_| {}), user, record.as_object().unwrap())
+}
+
+#[test]
+fn records_become_requests() {
+    use ActivityKind::{Create, Delete, Update};
+    for (object, kind, record, line, body, effect) in [
+        (
+            "Messages",
+            Create,
+            json!({"subject": "x"}),
+            "POST me/messages",
+            json!({"subject": "x"}),
+            Effect::Once,
+        ),
+        (
+            "Messages",
+            Create,
+            json!({"subject": "x", "UserId": "u@x"}),
+            "POST users/u@x/messages",
+            json!({"subject": "x"}),
+            Effect::Once,
+        ),
+        (
+            "Messages",
+            Create,
+            json!({"subject": "x", "ParentFolderId": "Drafts"}),
+            "POST me/mailFolders/Drafts/messages",
+            json!({"subject": "x"}),
+            Effect::Once,
+        ),
+        (
+            "Messages",
+            Update,
+            json!({"id": "a/b", "isRead": true}),
+            "PATCH me/messages/a%2Fb",
+            json!({"isRead": true}),
+            Effect::Once,
+        ),
+        (
+            "Messages",
+            Update,
+            json!({"id": "a", "Etag": "W/1", "isRead": true}),
+            "PATCH me/messages/a If-Match:W/1",
+            json!({"isRead": true}),
+            Effect::Repeatable,
+        ),
+        (
+            "Messages",
+            Delete,
+            json!({"id": "a", "UserId": "u"}),
+            "DELETE users/u/messages/a",
+            Value::Null,
+            Effect::Repeatable,
+        ),
+        (
+            "Events",
+            Delete,
+            json!({"id": "a", "GroupId": "g"}),
+            "DELETE groups/g/events/a",
+            Value::Null,
+            Effect::Repeatable,
+        ),
+        (
+            "Users",
+            Update,
+            json!({"id": "u", "jobTitle": "x"}),
+            "PATCH users/u",
+            json!({"jobTitle": "x"}),
+            Effect::Once,
+        ),
+        (
+            "/me/mailFolders",
+            Create,
+            json!({"displayName": "x", "a_b": 1}),
+            "POST me/mailFolders",
+            json!({"displayName": "x", "a_b": 1}),
+            Effect::Once,
+        ),
+        (
+            "/me/mailFolders",
+            Update,
+            json!({"id": "f", "displayName": "x"}),
+            "PATCH me/mailFolders/f",
+            json!({"displayName": "x"}),
+            Effect::Once,
+        ),
+        (
+            "/me/mailboxSettings",
+            Update,
+            json!({"timeZone": "UTC"}),
+            "PATCH me/mailboxSettings",
+            json!({"timeZone": "UTC"}),
+            Effect::Once,
+        ),
+        (
+            "/me/mailFolders",
+            Delete,
+            json!({"id": "f"}),
+            "DELETE me/mailFolders/f",
+            Value::Null,
+            Effect::Repeatable,
+        ),
+        (
+            "/groups/g/members/u/$ref",
+            Delete,
+            json!({}),
+            "DELETE groups/g/members/u/$ref",
+            Value::Null,
+            Effect::Repeatable,
+        ),
+    ] {
+        let request = build(object, kind, &record, None)
+            .unwrap_or_else(|error| panic!("{object} {record}: {error}"))
+            .request;
+        let headers: String =
+            request.headers.iter().map(|(name, value)| format!(" {name}:{value}")).collect();
+        let sent = request.body.as_ref().map_or(Value::Null, |body| serde_json::from_slice(body).unwrap());
+        assert_eq!(format!("{} {}{headers}", request.method, request.path), line, "{object} {record}");
+        assert_eq!((sent, request.effect), (body, effect), "{object} {record}");
+    }
+}
+
+#[test]
+fn a_new_event_can_be_sent_again() {
+    let record = json!({"start": {"dateTime": "2026-01-31T08:00", "timeZone": "UTC"}, "end": {"dateTime": "2026-01-31T09:00", "timeZone": "UTC"}});
+    let id = |record: &Value| {
+        let request = build("Events", ActivityKind::Create, record, None).unwrap().request;
+        assert_eq!(request.effect, Effect::Repeatable);
+        let body: Value = serde_json::from_slice(&request.body.unwrap()).unwrap();
+        body["transactionId"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(id(&record).len(), 36);
+    assert_ne!(id(&record), id(&record), "each record has its own");
+    let mut own = record;
+    own["transactionId"] = json!("mine");
+    assert_eq!(id(&own), "mine");
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused() {
+    use ActivityKind::{Delete, Update};
+    for (object, kind, record, expected) in [
+        ("Messages", Update, json!({"isRead": true}), "Update needs the id"),
+        ("Messages", Delete, json!({}), "Delete needs the id"),
+        ("/me/mailFolders", Delete, json!({}), "Delete needs the id"),
+        ("/me/mailFolders", Delete, json!({"id": ""}), "needs an id as text"),
+        ("/me/mailFolders", Delete, json!({"id": "f", "x": 1}), "not 'x'"),
+        ("/me/mailFolders", Update, json!({"id": "f"}), "changes nothing"),
+    ] {
+        let error = build(object, kind, &record, None).unwrap_err().to_string();
+        assert!(error.contains(expected), "{object} {record}: {error}");
+    }
+}
+
+#[test]
+fn an_application_must_name_a_user() {
+    let application = connection(|connection| connection.auth.scheme = AuthScheme::AzureMsi);
+    let record = json!({"subject": "x"});
+    let messages = find_object("Messages").unwrap();
+    let on = |user| prepare(&messages, ActivityKind::Create, &application, user, record.as_object().unwrap());
+    assert_eq!(on(None).unwrap_err().code(), "user_id_required");
+    let request = on(Some("u@X")).unwrap().request;
+    assert_eq!((request.path.as_str(), request.mailbox.as_deref()), ("users/u@X/messages", Some("u@x")));
+}
