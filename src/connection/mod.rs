@@ -1,5 +1,5 @@
 //! The connection stage: what the agent may talk to, as types that cannot be wrong. Properties as operators know them
-//! → validated, variables replaced → [`Connection`] with a [`Generation`] → the registry. Never does I/O.
+//! → validated, variables replaced → `Connection` with a `Generation` → the registry. Never does I/O.
 
 mod activities;
 mod auth;
@@ -8,7 +8,6 @@ mod digest;
 mod endpoints;
 mod load;
 mod model;
-<<<<<<< HEAD
 pub mod properties;
 mod proxy;
 mod registry;
@@ -21,10 +20,4 @@ mod variables;
 
 pub use model::*;
 pub use registry::{Changes, Registry, check_directory};
-=======
-mod template;
-mod variables;
-
-pub use model::*;
->>>>>>> activity
 pub use template::substitute_json;

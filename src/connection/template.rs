@@ -1,15 +1,10 @@
-<<<<<<< HEAD
 //! `[name]` and `[name{default}]` in texts: parsing, and replacing by values. A literal bracket is written `[[`.
 //! Never looks a variable up itself, and never shows the text around a place: it may be a secret.
-=======
-//! Placeholder of the templates: the connection stage replaces this file. Knows only `[name]`.
->>>>>>> activity
 
 use serde_json::Value;
 
 use super::Template;
 
-<<<<<<< HEAD
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece<'t> {
@@ -36,19 +31,11 @@ impl Template {
     ///
     /// # Errors
     /// A sentence naming the variable that is not set and has no default.
-=======
-impl Template {
-    /// The text with its variables replaced.
-    ///
-    /// # Errors
-    /// A sentence naming the variable.
->>>>>>> activity
     pub fn resolve(&self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
         resolve(&self.text, lookup)
     }
 }
 
-<<<<<<< HEAD
 /// Replaces the variables in all texts inside `value`: the keys stay, and what was text stays text, so that a value
 /// can never become a number, a condition or a list.
 ///
@@ -152,6 +139,8 @@ fn variable(inside: &str) -> Result<(Piece<'_>, &str), String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use proptest::prelude::*;
 
@@ -228,29 +217,4 @@ mod tests {
             }
         }
     }
-=======
-/// Replaces the variables in all texts inside `value`.
-///
-/// # Errors
-/// A sentence naming the field and the variable.
-pub fn substitute_json(value: &Value, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Value, String> {
-    Ok(match value {
-        Value::String(text) => Value::String(resolve(text, lookup)?),
-        Value::Array(items) => {
-            Value::Array(items.iter().map(|item| substitute_json(item, lookup)).collect::<Result<_, _>>()?)
-        }
-        Value::Object(entries) => {
-            let replaced = entries.iter().map(|(key, value)| Ok((key.clone(), substitute_json(value, lookup)?)));
-            Value::Object(replaced.collect::<Result<_, String>>()?)
-        }
-        other => other.clone(),
-    })
-}
-
-fn resolve(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
-    let Some((before, rest)) = text.split_once('[') else { return Ok(text.to_owned()) };
-    let (name, after) = rest.split_once(']').ok_or("A bracket is not closed.")?;
-    let value = lookup(name).ok_or_else(|| format!("Variable '{name}' is not set."))?;
-    Ok(format!("{before}{value}{}", resolve(after, lookup)?))
->>>>>>> activity
 }
