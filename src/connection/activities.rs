@@ -20,7 +20,7 @@ pub(super) fn check(values: &mut Values<'_>) -> BTreeMap<String, SavedActivity> 
             activities.insert(raw.name.trim().to_owned(), activity);
         }
         for Wrong { place, key, message } in faults {
-            values.faults.push(values.file.fault(&place, &key, message));
+            values.fault_in(&place, &key, message);
         }
     }
     activities

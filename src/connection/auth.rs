@@ -77,19 +77,29 @@ fn client_id(values: &mut Values<'_>) -> Option<String> {
     Some(id)
 }
 
-/// Whether a property has no value and no fault of its own that explains why.
-fn is_missing(values: &Values<'_>, name: &str) -> bool {
-    !values.is_given(name) || values.written(name).is_some_and(|text| text.trim().is_empty())
+/// Whether a property came to nothing without a fault that explains it.
+fn is_missing<T>(values: &Values<'_>, name: &str, value: Option<&T>) -> bool {
+    value.is_none() && !values.has_fault(name)
+}
+
+fn no_access_token(values: &Values<'_>, auth: &Auth) -> bool {
+    is_missing(values, "OAuthAccessToken", auth.seed.access_token.as_ref())
+}
+
+/// A store of its own may hold tokens from an earlier life of this connection.
+fn has_own_store(values: &Values<'_>) -> bool {
+    values.written("OAuthSettingsLocation").is_some_and(|text| !text.trim().is_empty())
 }
 
 fn azure_ad(values: &mut Values<'_>, auth: &Auth) {
     let initiate = auth.initiate.as_str();
-    let no_access_token = is_missing(values, "OAuthAccessToken");
+    let no_access_token = no_access_token(values, auth);
     match auth.initiate {
         InitiateOAuth::Off => off(values, no_access_token),
         InitiateOAuth::Refresh => {
-            // A store of its own may hold a token from an earlier life of this connection.
-            if is_missing(values, "OAuthRefreshToken") && is_missing(values, "OAuthSettingsLocation") {
+            if is_missing(values, "OAuthRefreshToken", auth.seed.refresh_token.as_ref())
+                && !has_own_store(values)
+            {
                 values.fault("OAuthRefreshToken", format!(
                     "InitiateOAuth {initiate} needs OAuthRefreshToken. Give it, or give an OAuthSettingsLocation that holds one."
                 ));
@@ -101,7 +111,7 @@ fn azure_ad(values: &mut Values<'_>, auth: &Auth) {
             }
         }
         InitiateOAuth::GetAndRefresh => {
-            if no_access_token && auth.client_id.is_none() && is_missing(values, "OAuthSettingsLocation") {
+            if no_access_token && auth.client_id.is_none() && !has_own_store(values) {
                 values.fault("OAuthClientId", format!(
                     "InitiateOAuth {initiate} needs OAuthClientId, the application to sign in to, unless OAuthAccessToken is given."
                 ));
@@ -125,7 +135,7 @@ fn off(values: &mut Values<'_>, no_access_token: bool) {
 
 fn service_principal(values: &mut Values<'_>, auth: &Auth) {
     if auth.initiate == InitiateOAuth::Off {
-        return off(values, is_missing(values, "OAuthAccessToken"));
+        return off(values, no_access_token(values, auth));
     }
     // RFC 6749 section 4.4 has no user behind it, so there is no "whichever tenant the user is in".
     let any_tenant = ["common", "organizations", "consumers"];
@@ -137,13 +147,14 @@ fn service_principal(values: &mut Values<'_>, auth: &Auth) {
         );
         values.fault("AzureTenant", message);
     }
-    if is_missing(values, "OAuthClientSecret") {
+    let secret = matches!(auth.credential, ClientCredential::Secret(_)).then_some(&auth.credential);
+    if is_missing(values, "OAuthClientSecret", secret) {
         values.fault("OAuthClientSecret", "AuthScheme AzureServicePrincipal needs OAuthClientSecret. Give it, best as { file: } or { credential: }.");
     }
     // Both can be read from a given access token.
-    if is_missing(values, "OAuthAccessToken") {
-        for name in ["OAuthClientId", "AzureTenant"] {
-            if is_missing(values, name) {
+    if no_access_token(values, auth) {
+        for (name, value) in [("OAuthClientId", &auth.client_id), ("AzureTenant", &auth.tenant)] {
+            if is_missing(values, name, value.as_ref()) {
                 values.fault(name, format!("AuthScheme AzureServicePrincipal needs {name}, unless OAuthAccessToken is given. Add it."));
             }
         }

@@ -23,17 +23,18 @@ pub(super) struct Checked {
     pub(super) notices: Vec<Fault>,
 }
 
-/// Checks one connection.
+/// Checks one connection of a file that has so many faults and notices `already`.
 pub(super) fn check(
     around: Surroundings<'_>,
     file: &DropInFile,
     raw: &RawConnection,
     variables: &Arc<BTreeMap<String, String>>,
+    already: usize,
 ) -> Checked {
-    let mut values = Values::new(around, file, raw);
+    let mut values = Values::new(around, file, raw, already);
     let name = ConnectionName::new(&raw.name);
     if let Err(message) = &name {
-        values.faults.push(file.fault(&raw.place, &format!("connections.{}", raw.name), message.clone()));
+        values.fault_in(&raw.place, &format!("connections.{}", raw.name), message.clone());
     }
     same_name(&mut values);
     let scheme = auth_scheme(&mut values);
@@ -129,14 +130,14 @@ fn timeout(values: &mut Values<'_>) -> Duration {
 
 /// The one property whose variables are replaced per request: it says whose mailbox, not where a token goes.
 fn user_id(values: &mut Values<'_>) -> Option<Template> {
-    let written = values.written("UserId").map(str::trim);
+    let written = values.written("UserId").map(str::trim).filter(|text| !text.is_empty());
     match written.map(Template::parse) {
         Some(Ok(template)) => Some(template),
         Some(Err(message)) => {
             values.fault("UserId", message);
             None
         }
-        None if values.is_given("UserId") => {
+        None if values.is_given("UserId") && values.written("UserId").is_none() => {
             values.fault("UserId", "UserId must be one value.");
             None
         }

@@ -49,7 +49,7 @@ impl Candidate<'_> {
     /// Notes a fault about something named in the file, once.
     fn fault(&mut self, place: Option<&Place>, key: &str, message: String) {
         let fault = match (self.file, place) {
-            (Some(file), Some(place)) => file.fault(place, key, message),
+            (Some(file), Some(place)) => file.fault(self.faults.len(), place, key, message),
             _ => Fault { file: self.path.to_owned(), line: None, key: key.to_owned(), message },
         };
         if !self.faults.contains(&fault) {
@@ -151,7 +151,8 @@ fn check_each(candidates: &mut [Candidate<'_>], settings: &Settings, host: &dyn 
         candidate.connections.clear();
         candidate.notices.clear();
         for raw in &file.connections {
-            let Checked { connection, faults, notices } = check(around, file, raw, &variables);
+            let already = candidate.faults.len() + candidate.notices.len();
+            let Checked { connection, faults, notices } = check(around, file, raw, &variables, already);
             candidate.faults.extend(faults);
             candidate.notices.extend(notices);
             candidate.connections.extend(connection);

@@ -11,7 +11,7 @@ use crate::settings::DEFAULT_FILE;
 pub(super) fn check(values: &mut Values<'_>) -> Option<StoreLocation> {
     const NAME: &str = "OAuthSettingsLocation";
     let Some(text) = values.text(NAME) else {
-        return (!values.is_given(NAME) || values.faults.is_empty()).then_some(StoreLocation::StateDirectory);
+        return Some(StoreLocation::StateDirectory);
     };
     if let Some(id) = text.strip_prefix("memory://") {
         if id.is_empty() {

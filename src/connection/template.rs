@@ -139,6 +139,8 @@ fn variable(inside: &str) -> Result<(Piece<'_>, &str), String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use proptest::prelude::*;
 

@@ -1,5 +1,7 @@
 //! What only shows on the inside: which connections keep their identity, and what the digest notices.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -216,4 +218,18 @@ fn many_files_with_chains_of_trouble_end_in_a_bounded_time() {
     }
     let faults = Registry::new().preview(&snapshot, &settings(""), &FakeHost);
     assert_eq!(faults.len(), 40);
+}
+
+#[test]
+fn thousands_of_faults_are_found_without_thousands_of_parses() {
+    let mut text = "connections:\n".to_owned();
+    for index in 0..3000 {
+        text.push_str(&format!("  c{index}:\n    AuthScheme: AzureAD\n    Colour: red\n    RTK: x\n"));
+    }
+    let watch = crate::clock::Clock::stopwatch();
+    let faults = Registry::new().preview(&snapshot(&[("a.yaml", &text)]), &settings(""), &FakeHost);
+    assert_eq!(faults.len(), 6000);
+    assert!(faults.iter().filter(|fault| fault.line.is_some()).count() <= crate::dropin::FAULT_LIMIT);
+    // With a parse for each of them this takes minutes.
+    assert!(watch.elapsed() < std::time::Duration::from_secs(20), "{:?}", watch.elapsed());
 }

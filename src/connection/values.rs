@@ -8,7 +8,7 @@ use std::path::Path;
 use super::AuthScheme;
 use super::properties::{self, Kind, PROPERTIES, Property, Use};
 use super::template;
-use crate::dropin::{DropInFile, Node, RawConnection, RawProperty};
+use crate::dropin::{DropInFile, Node, Place, RawConnection, RawProperty};
 use crate::error::{Fault, nearest_name};
 use crate::secret::Secret;
 use crate::settings::{Host, Settings};
@@ -30,6 +30,8 @@ pub(super) struct Values<'a> {
     pub(super) around: Surroundings<'a>,
     pub(super) file: &'a DropInFile,
     pub(super) raw: &'a RawConnection,
+    /// How many faults and notices the file has already, from its other connections.
+    already: usize,
     given: BTreeMap<&'static str, &'a RawProperty>,
     /// What is wrong.
     pub(super) faults: Vec<Fault>,
@@ -41,9 +43,15 @@ pub(super) struct Values<'a> {
 
 impl<'a> Values<'a> {
     /// Sorts the properties: unknown ones, repeated ones and those without effect are noted here.
-    pub(super) fn new(around: Surroundings<'a>, file: &'a DropInFile, raw: &'a RawConnection) -> Self {
+    pub(super) fn new(
+        around: Surroundings<'a>,
+        file: &'a DropInFile,
+        raw: &'a RawConnection,
+        already: usize,
+    ) -> Self {
         let (given, faults, notices) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut values = Self { around, file, raw, given, faults, notices, fixed_variables: BTreeMap::new() };
+        let mut values =
+            Self { around, file, raw, already, given, faults, notices, fixed_variables: BTreeMap::new() };
         for property in &raw.properties {
             values.take(property);
         }
@@ -65,21 +73,16 @@ impl<'a> Values<'a> {
             );
             return self.fault_at(given, message);
         }
-        if let Some(text) = given.value.scalar() {
-            if text.is_empty() && property.kind == Kind::Text {
-                return;
-            }
-        }
-        if given.value == Node::Null {
+        // An empty field of the connection screen is a field that was left alone.
+        let empty_text = property.kind == Kind::Text && given.value.scalar() == Some("");
+        if empty_text || given.value == Node::Null {
             return;
         }
         match property.usage {
             Use::Used | Use::Unsupported => {}
-            Use::Ignored(reason) => self.notices.push(self.file.fault(
-                &given.place,
-                &given.key,
-                format!("{} has no effect. {reason}", property.name),
-            )),
+            Use::Ignored(reason) => {
+                self.notice_at(given, format!("{} has no effect. {reason}", property.name));
+            }
             Use::Refused(reason, harmless) => {
                 let harmless = |text: &str| harmless.iter().any(|word| word.eq_ignore_ascii_case(text));
                 if !given.value.scalar().is_some_and(harmless) {
@@ -115,8 +118,18 @@ impl<'a> Values<'a> {
         self.given.contains_key(name)
     }
 
+    fn located(&self, place: &Place, key: &str, message: impl Into<String>) -> Fault {
+        self.file.fault(self.already + self.faults.len() + self.notices.len(), place, key, message)
+    }
+
     fn fault_at(&mut self, given: &RawProperty, message: impl Into<String>) {
-        self.faults.push(self.file.fault(&given.place, &given.key, message));
+        self.fault_in(&given.place, &given.key, message);
+    }
+
+    /// A fault about a place in the file.
+    pub(super) fn fault_in(&mut self, place: &Place, key: &str, message: impl Into<String>) {
+        let fault = self.located(place, key, message);
+        self.faults.push(fault);
     }
 
     /// A fault about a property; about the connection when the property is not there.
@@ -125,16 +138,26 @@ impl<'a> Values<'a> {
             Some(given) => self.fault_at(given, message),
             None => {
                 let key = format!("connections.{}.{name}", self.raw.name);
-                self.faults.push(self.file.fault(&self.raw.place, &key, message));
+                self.fault_in(&self.raw.place, &key, message);
             }
         }
     }
 
+    fn notice_at(&mut self, given: &RawProperty, message: impl Into<String>) {
+        let notice = self.located(&given.place, &given.key, message);
+        self.notices.push(notice);
+    }
+
     /// A notice about a property.
     pub(super) fn notice(&mut self, name: &str, message: impl Into<String>) {
-        if let Some(given) = self.given.get(name) {
-            self.notices.push(self.file.fault(&given.place, &given.key, message));
+        if let Some(given) = self.given.get(name).copied() {
+            self.notice_at(given, message);
         }
+    }
+
+    /// Whether there is already a fault that explains why the property has no value.
+    pub(super) fn has_fault(&self, name: &str) -> bool {
+        self.given.get(name).is_some_and(|given| self.faults.iter().any(|fault| fault.key == given.key))
     }
 
     /// The value as it is written, before variables.

@@ -10,7 +10,7 @@ mod write;
 mod yaml;
 
 pub use node::{Document, Entry, Node, Place, Step};
-pub use raw::{DropInFile, RawActivity, RawConnection, RawProperty, RawVariable};
+pub use raw::{DropInFile, FAULT_LIMIT, RawActivity, RawConnection, RawProperty, RawVariable};
 pub use scan::{DropIns, Rejected, Scanner, Snapshot, is_drop_in_name, read_drop_in, scan};
 pub use settle::{SETTLE_TIME, Settler, Sighting, Verdict};
 pub use watch::{Poke, Watcher};

@@ -44,10 +44,12 @@ pub trait Host {
     fn canonical(&self, path: &Path) -> Result<PathBuf, String>;
 }
 
+type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// The real machine.
 #[derive(Clone)]
 pub struct ThisHost {
-    environment: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    environment: Arc<Environment>,
 }
 
 impl ThisHost {
@@ -166,6 +168,8 @@ fn into_secret(bytes: Vec<u8>, path: &Path) -> Result<Secret, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 

@@ -1,5 +1,7 @@
 //! What files come to, and what is said about wrong ones.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 
 use super::*;
