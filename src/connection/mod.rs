@@ -1,5 +1,5 @@
 //! The connection stage: what the agent may talk to, as types that cannot be wrong. Properties as operators know them
-//! → validated, variables replaced → [`Connection`] with a [`Generation`] → the registry. Never does I/O.
+//! → validated, variables replaced → `Connection` with a `Generation` → the registry. Never does I/O.
 
 mod activities;
 mod auth;

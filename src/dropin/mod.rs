@@ -1,4 +1,4 @@
-//! The dropin stage: `agent.d/*.yaml` as written → a [`Snapshot`] of what every file says. Never knows OAuth: which
+//! The dropin stage: `agent.d/*.yaml` as written → a `Snapshot` of what every file says. Never knows OAuth: which
 //! properties exist and what they mean is the connection stage's business.
 
 mod node;

@@ -1,4 +1,4 @@
-//! The settings stage: `jitterbit.conf` as written → merged with defaults → [`Settings`]. Never reads a drop-in.
+//! The settings stage: `jitterbit.conf` as written → merged with defaults → `Settings`. Never reads a drop-in.
 
 mod host;
 mod ini;
