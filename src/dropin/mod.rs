@@ -1,4 +1,4 @@
-//! The dropin stage: `agent.d/*.yaml` as written → a [`Snapshot`] of what every file says. Never knows OAuth: which
+//! The dropin stage: `agent.d/*.yaml` as written → a `Snapshot` of what every file says. Never knows OAuth: which
 //! properties exist and what they mean is the connection stage's business.
 
 mod edit;
@@ -12,7 +12,7 @@ mod yaml;
 
 pub use edit::connection_document;
 pub use node::{Document, Entry, Node, Place, Step};
-pub use raw::{DropInFile, RawActivity, RawConnection, RawProperty, RawVariable};
+pub use raw::{DropInFile, FAULT_LIMIT, RawActivity, RawConnection, RawProperty, RawVariable};
 pub use scan::{DropIns, Rejected, Scanner, Snapshot, is_drop_in_name, read_drop_in, scan};
 pub use settle::{SETTLE_TIME, Settler, Sighting, Verdict};
 pub use watch::{Poke, Watcher};

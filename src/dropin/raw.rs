@@ -9,8 +9,8 @@ use aws_lc_rs::digest;
 use super::node::{Document, Entry, Node, Place, Step};
 use crate::error::{Fault, nearest_name};
 
-/// The most faults reported of one file; each needs a parse to find its line, and nobody reads more.
-const FAULT_LIMIT: usize = 100;
+/// How many faults of one file are given their line: each needs a parse to find it, and nobody reads more.
+pub const FAULT_LIMIT: usize = 100;
 
 /// What one drop-in file says.
 #[derive(Clone, Debug)]
@@ -114,9 +114,9 @@ impl DropInFile {
         })
     }
 
-    /// A fault about something in this file.
-    pub fn fault(&self, place: &Place, key: &str, message: impl Into<String>) -> Fault {
-        let line = self.document.line(place);
+    /// A fault about something in this file. It has no line when there are [`FAULT_LIMIT`] of them `already`.
+    pub fn fault(&self, already: usize, place: &Place, key: &str, message: impl Into<String>) -> Fault {
+        let line = if already < FAULT_LIMIT { self.document.line(place) } else { None };
         Fault { file: self.path.clone(), line, key: key.to_owned(), message: message.into() }
     }
 }

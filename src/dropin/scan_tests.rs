@@ -1,5 +1,7 @@
 //! Which files are taken, which are refused, and what survives a replacement.
 
+#![allow(clippy::unwrap_used)]
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 

@@ -94,6 +94,9 @@ fn is_old(sighting: &Sighting, now: Timestamp) -> bool {
 mod tests {
     use super::*;
 
+    /// When the look is made, what is there, and what it should come to.
+    type Look = (i64, BTreeMap<PathBuf, Sighting>, &'static str);
+
     fn file(size: u64, modified_millis: i64) -> BTreeMap<PathBuf, Sighting> {
         let modified = i128::from(modified_millis) * 1_000_000;
         BTreeMap::from([("a.yaml".into(), Sighting { size, modified, inode: 1 })])
@@ -112,8 +115,7 @@ mod tests {
     #[test]
     fn a_file_is_believed_when_it_stands_still() {
         let nothing = BTreeMap::new();
-        // (what happens, [(time of the look, what is there, wanted)])
-        let cases: Vec<(&str, Vec<(i64, BTreeMap<PathBuf, Sighting>, &str)>)> = vec![
+        let cases: Vec<(&str, Vec<Look>)> = vec![
             ("old file", vec![(10_000, file(5, 9_000), "ready")]),
             ("fresh file", vec![(10_000, file(5, 9_990), "waiting"), (10_300, file(5, 9_990), "ready")]),
             (

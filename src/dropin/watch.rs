@@ -116,10 +116,8 @@ impl Watcher {
     pub(super) fn arm(&mut self) -> bool {
         let identity = std::fs::metadata(&self.directory).ok().map(|folder| (folder.dev(), folder.ino()));
         let broken = self.bell.broken.swap(false, Ordering::AcqRel);
-        if let (Some(watching), false) = (&self.watching, broken) {
-            if Some(watching.identity) == identity {
-                return false;
-            }
+        if !broken && self.watching.as_ref().is_some_and(|watching| Some(watching.identity) == identity) {
+            return false;
         }
         // Losing the directory is news as well.
         let lost = self.watching.take().is_some();

@@ -1,5 +1,7 @@
 //! Every way of saving is seen in time, and lost watches are made good. Real files and real time, with deadlines.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::time::Duration;
 

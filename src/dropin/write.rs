@@ -240,6 +240,8 @@ fn check_unchanged(path: &Path, wanted: Option<[u8; 32]>) -> Result<(), WriteErr
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

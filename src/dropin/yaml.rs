@@ -3,7 +3,7 @@
 //! replace it (it has spans of its own). Never keeps a value beyond the budgets below, whatever aliases ask for.
 //!
 //! Lines: the deserializer hands out no spans, but an error that a visitor raises is given the mark of the very event
-//! being visited. So [`line`] walks to the wanted place with a seed that ignores everything else, raises an error
+//! being visited. So [`line()`] walks to the wanted place with a seed that ignores everything else, raises an error
 //! there, and reads `error.location()`. That is exact for keys, values and items, and costs a parse only per fault.
 
 use std::cell::Cell;

@@ -1,5 +1,7 @@
 //! What the YAML reader keeps, where it says things are, and what it refuses.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use proptest::prelude::*;
