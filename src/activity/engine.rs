@@ -37,6 +37,9 @@ pub struct Live {
     pub graph: Arc<GraphClient>,
 }
 
+/// How often a drain looks whether runs are left. Runs end by themselves and nobody is told, so this is a poll.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
 type ByName = BTreeMap<String, Arc<Live>>;
 
 /// Runs activities on live connections.
@@ -46,8 +49,7 @@ pub struct Engine {
     clock: Clock,
     live: ArcSwap<ByName>,
     runs: Arc<Runs>,
-    run_timeout: Duration,
-    answer_rows: u64,
+    limits: ArcSwap<Limits>,
 }
 
 impl Engine {
@@ -59,14 +61,35 @@ impl Engine {
             clock,
             live: ArcSwap::default(),
             runs,
-            run_timeout: limits.run_timeout,
-            answer_rows: limits.answer_rows,
+            limits: ArcSwap::from_pointee(limits.clone()),
         })
     }
 
+    /// Takes new limits over for runs that begin from now on. `ConcurrentRuns` and `RunHistory` need a restart.
+    pub fn set_limits(&self, limits: Limits) {
+        self.limits.store(Arc::new(limits));
+    }
+
+    /// Waits until every run has ended, for at most `bound`, and then asks the rest to stop. No run is begun any more
+    /// by then: the control port has stopped accepting.
+    pub async fn drain(&self, bound: Duration) {
+        let none_left = async {
+            while self.runs.active() > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        };
+        if tokio::time::timeout(bound, none_left).await.is_err() {
+            tracing::warn!(
+                runs = self.runs.active(),
+                "The drain time is over; the runs in progress are cancelled."
+            );
+            self.runs.cancel_all();
+        }
+    }
+
     /// Takes a new set of connections into force, all at once. Runs in progress end on the version they began with.
-    pub fn apply(&self, live: Vec<Live>) {
-        let by_name = |live: Live| (live.connection.name.as_str().to_owned(), Arc::new(live));
+    pub fn apply(&self, live: Vec<Arc<Live>>) {
+        let by_name = |live: Arc<Live>| (live.connection.name.as_str().to_owned(), live);
         self.live.store(Arc::new(live.into_iter().map(by_name).collect()));
     }
 
@@ -101,7 +124,14 @@ impl Engine {
         let context = self.context(&run, options);
         let stream = RowStream::new(plan, Arc::clone(&live.graph), context.clone());
         let name = live.connection.name.as_str().to_owned();
-        Ok(RunningQuery::new(run, stream, context, name, Arc::clone(&self.metrics), self.answer_rows))
+        Ok(RunningQuery::new(
+            run,
+            stream,
+            context,
+            name,
+            Arc::clone(&self.metrics),
+            self.limits.load().answer_rows,
+        ))
     }
 
     /// Create, Update or Delete: one result a record, in order.
@@ -201,7 +231,8 @@ impl Engine {
     }
 
     fn deadline(&self, options: &CallOptions) -> tokio::time::Instant {
-        let timeout = options.timeout.map_or(self.run_timeout, |timeout| timeout.min(self.run_timeout));
+        let limit = self.limits.load().run_timeout;
+        let timeout = options.timeout.map_or(limit, |timeout| timeout.min(limit));
         tokio::time::Instant::now() + timeout
     }
 }

@@ -20,6 +20,7 @@ mod procedures;
 mod running;
 mod runs;
 mod saved;
+mod store_probe;
 mod target;
 #[cfg(test)]
 mod test_support;
@@ -34,3 +35,4 @@ pub use model::*;
 pub use running::RunningQuery;
 pub use runs::Runs;
 pub use saved::SavedRequest;
+pub use store_probe::KeptStore;

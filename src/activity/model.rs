@@ -136,6 +136,18 @@ pub struct TestReport {
     pub steps: Vec<TestStep>,
 }
 
+impl TestReport {
+    /// The report of a connection whose drop-in has faults: nothing after the configuration can be tried.
+    pub fn refused(faults: &[crate::error::Fault]) -> Self {
+        let message = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let not_tried = || "Not tried, because an earlier step failed.".to_owned();
+        let step = |step, ok, message| TestStep { step, ok, milliseconds: 0, message };
+        let later = ["store", "token", "clock", "graph"].map(|name| step(name, None, not_tried()));
+        let steps = std::iter::once(step("configuration", Some(false), message)).chain(later).collect();
+        Self { ok: false, steps }
+    }
+}
+
 /// The life of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

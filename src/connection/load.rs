@@ -275,6 +275,7 @@ fn conclude(snapshot: &Snapshot, candidates: Vec<Candidate<'_>>) -> Loaded {
         loaded.set.faults.extend(candidate.faults.iter().cloned());
         loaded.set.files.push(DropInState {
             file: candidate.path.to_owned(),
+            sha256: candidate.file.map(|file| crate::secret::hex(&file.hash)),
             state: match (bad, &in_force) {
                 (false, _) => "loaded",
                 (true, Some(_)) => "kept_last_good",

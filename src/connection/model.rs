@@ -325,6 +325,9 @@ pub struct ConnectionSet {
 pub struct DropInState {
     /// The file.
     pub file: PathBuf,
+    /// SHA-256 of its contents as last read, so that a caller can tell whether its own version has been seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
     /// `loaded`, or `kept_last_good` when it has faults and its earlier version is still in use, or `rejected`.
     pub state: &'static str,
     /// Names of the connections in force from it.

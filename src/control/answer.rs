@@ -69,7 +69,8 @@ pub(super) async fn rows(mut query: RunningQuery, encoding: Encoding) -> Result<
                     return (!buffer.is_empty()).then(|| (Ok(Bytes::from(buffer)), None));
                 }
                 Ok(_) if buffer.len() >= CHUNK_BYTES => {
-                    let full = std::mem::replace(&mut buffer, Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4));
+                    let full =
+                        std::mem::replace(&mut buffer, Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4));
                     return Some((Ok(Bytes::from(full)), Some((query, buffer))));
                 }
                 Ok(_) => {}
@@ -127,7 +128,8 @@ fn close(query: &RunningQuery, encoding: Encoding, end: &End, columns_first: boo
 }
 
 fn columns(query: &RunningQuery, out: &mut Vec<u8>) {
-    let columns: Vec<_> = query.columns().into_iter().map(|(name, kind)| json!({"name": name, "type": kind})).collect();
+    let columns: Vec<_> =
+        query.columns().into_iter().map(|(name, kind)| json!({"name": name, "type": kind})).collect();
     out.extend_from_slice(b"\"columns\":");
     out.extend_from_slice(Value::Array(columns).to_string().as_bytes());
 }

@@ -16,7 +16,7 @@ use super::problem::Problem;
 ///
 /// # Errors
 /// 413 when it is longer, 400 when the caller stopped sending.
-pub async fn bounded_body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+pub(super) async fn bounded_body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
@@ -40,7 +40,7 @@ pub async fn bounded_body(body: Body, limit: usize) -> Result<Vec<u8>, Problem> 
 
 /// An activity call: the request itself, and what comes with it.
 #[derive(Debug)]
-pub struct Call<T> {
+pub(super) struct Call<T> {
     /// The request.
     pub request: T,
     /// `variables` of the body.
@@ -53,7 +53,7 @@ pub struct Call<T> {
 ///
 /// # Errors
 /// 400 with the field that is wrong.
-pub fn call<T: DeserializeOwned>(body: &[u8], headers: &HeaderMap) -> Result<Call<T>, Problem> {
+pub(super) fn call<T: DeserializeOwned>(body: &[u8], headers: &HeaderMap) -> Result<Call<T>, Problem> {
     let mut fields: Map<String, Value> = if body.is_empty() { Map::new() } else { json(body)? };
     let variables = match fields.remove("variables") {
         None | Some(Value::Null) => BTreeMap::new(),
@@ -71,7 +71,7 @@ pub fn call<T: DeserializeOwned>(body: &[u8], headers: &HeaderMap) -> Result<Cal
 ///
 /// # Errors
 /// 400 with what is wrong and where.
-pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| unreadable(&error))
 }
 

@@ -84,7 +84,11 @@ impl From<ActivityError> for Problem {
         let mut problem = match error {
             ActivityError::BadRequest { code, field, .. } => {
                 // An object or procedure that does not exist is like a path that does not exist.
-                let status = if matches!(code, "unknown_object") { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
+                let status = if matches!(code, "unknown_object") {
+                    StatusCode::NOT_FOUND
+                } else {
+                    StatusCode::BAD_REQUEST
+                };
                 let mut problem = Problem::new(status, code, detail);
                 problem.field = field;
                 problem
@@ -95,7 +99,9 @@ impl From<ActivityError> for Problem {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(retry_after)
             }
             ActivityError::Graph(error) => error.into(),
-            ActivityError::NotShowable { .. } => Problem::new(StatusCode::NOT_ACCEPTABLE, "not_showable", detail),
+            ActivityError::NotShowable { .. } => {
+                Problem::new(StatusCode::NOT_ACCEPTABLE, "not_showable", detail)
+            }
         };
         problem.log.get_or_insert(log);
         problem

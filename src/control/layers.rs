@@ -18,7 +18,7 @@ use crate::telemetry::Metrics;
 
 /// The id of one request, in its answer, in its log records and, as `client-request-id`, at Microsoft Graph.
 #[derive(Clone, Debug)]
-pub struct RequestId(pub String);
+pub(super) struct RequestId(pub String);
 
 /// What the layers need.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Layers {
 }
 
 /// The whole of what surrounds a handler.
-pub async fn around(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
+pub(super) async fn around(State(layers): State<Arc<Layers>>, mut request: Request, next: Next) -> Response {
     let watch = Clock::stopwatch();
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -109,7 +109,7 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 /// A new random request id.
-pub fn new_request_id() -> String {
+fn new_request_id() -> String {
     let hex = secret::random_hex(16);
     format!("{}-{}-4{}-a{}-{}", &hex[0..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
 }

@@ -45,7 +45,7 @@ async fn every_way_of_saving_is_seen_and_the_connection_is_never_absent() {
     let path = folder.path().join("a.yaml");
     std::fs::write(&path, text("first")).unwrap();
     let mut drop_ins = DropIns::watch(folder.path(), Clock::machine());
-    assert_eq!(marker(&drop_ins.first().await).as_deref(), Some("first"));
+    assert_eq!(marker(&drop_ins.settled().await).as_deref(), Some("first"));
 
     std::fs::write(&path, text("in place")).unwrap();
     wait_for(&mut drop_ins, "in place").await;
@@ -90,7 +90,7 @@ async fn a_directory_that_is_moved_replaced_or_late_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().join("agent.d");
     let mut drop_ins = DropIns::watch(&directory, Clock::machine());
-    let first = drop_ins.first().await;
+    let first = drop_ins.settled().await;
     assert!(first.fault.is_some() && first.good.is_empty());
     let fill = |directory: &Path, name: &str| {
         std::fs::create_dir(directory).unwrap();

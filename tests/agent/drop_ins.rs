@@ -99,7 +99,7 @@ async fn every_way_of_saving_is_live_in_two_seconds_and_never_absent() {
 async fn generation_of(agent: &crate::support::Agent, rows: u32) -> bool {
     let saved = std::fs::read_to_string(agent.drop_in_directory().join("app.yaml")).unwrap_or_default();
     let listed = agent.get("/v1/agent").await.expect(200);
-    let hash = listed["dropIns"][0]["digest"].as_str().unwrap_or_default().to_owned();
+    let hash = listed["dropIns"][0]["sha256"].as_str().unwrap_or_default().to_owned();
     saved.contains(&format!("MaxRows: {rows}")) && hash == sha256(saved.as_bytes())
 }
 

@@ -186,11 +186,6 @@ impl Agent {
         }
     }
 
-    pub(crate) fn kill(&mut self) {
-        let _already_dead = self.child.kill();
-        self.child.wait().unwrap();
-    }
-
     /// A figure of `/proc/PID/status` in KiB, such as `VmRSS` or `VmHWM`.
     pub(crate) fn memory_kib(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();

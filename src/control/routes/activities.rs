@@ -29,7 +29,6 @@ use crate::query::QueryRequest;
 /// A query as JSON answers it. NDJSON and CSV hold the rows only.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "the shape of a streamed answer, for the OpenAPI document")]
 pub(super) struct QueryAnswer {
     /// The columns in order, each with `name` and `type`.
     #[schema(value_type = Vec<Object>)]

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Shared;
-use crate::activity::{CallOptions, Live, TestReport};
+use crate::activity::{CallOptions, KeptStore, Live, TestReport};
 use crate::connection::{Connection, ConnectionName};
 use crate::control::Control;
 use crate::control::extract::{bounded_body, json};
@@ -193,7 +193,8 @@ pub(super) async fn test(
     }
     let live = live(&control, &name)?;
     let options = CallOptions { request_id: id.0, ..CallOptions::default() };
-    Ok(Json(control.engine.test(&live, &*control.keeper, &options).await))
+    let probe = KeptStore { keeper: control.keeper.clone(), live: live.clone() };
+    Ok(Json(control.engine.test(&live, &probe, &options).await))
 }
 
 /// Gets a new access token now, and answers with the connection's state.
