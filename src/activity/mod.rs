@@ -21,8 +21,6 @@ mod running;
 mod runs;
 mod saved;
 mod target;
-#[cfg(test)]
-mod test_support;
 mod value;
 mod variables;
 mod write;
