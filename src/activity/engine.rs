@@ -157,9 +157,7 @@ impl Engine {
                 Err(error)
             }
             Ok((results, outcome)) => {
-                let done =
-                    results.iter().filter(|result| result.error.is_none() && result.id_or_done()).count()
-                        as u64;
+                let done = results.iter().filter(|result| result.was_written()).count() as u64;
                 run.add_rows(done);
                 self.metrics.rows(live.connection.name.as_str(), done);
                 match outcome {
@@ -249,4 +247,20 @@ fn refuse_read_only(connection: &Connection, kind: ActivityKind) -> Result<(), A
         connection.file.display()
     );
     Err(ActivityError::ReadOnly { message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::test_support::connection;
+
+    #[test]
+    fn a_connection_for_reading_refuses_to_write_and_says_where_it_is_set() {
+        let reading = connection(|connection| connection.read_only = true);
+        let error = refuse_read_only(&reading, ActivityKind::Delete).err().map(|error| error.message());
+        assert!(error.is_some_and(
+            |message| message.contains("delete is refused") && message.contains("agent.d/sales.yaml")
+        ));
+        assert!(refuse_read_only(&connection(|_| {}), ActivityKind::Delete).is_ok());
+    }
 }

@@ -22,8 +22,6 @@ mod runs;
 mod saved;
 mod store_probe;
 mod target;
-#[cfg(test)]
-mod test_support;
 mod value;
 mod variables;
 mod write;

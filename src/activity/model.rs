@@ -32,7 +32,8 @@ pub struct WriteRequest {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecuteRequest {
-    /// A procedure's name (`SendMail`, any case), or the Graph name of a bound action or function (`createReply`).
+    /// A procedure's name (`SendMail`, any case), or with `target` the Graph name of an action bound to it
+    /// (`createReply`) or of a function without parameters, written with `()` (`delta()`) and called by GET.
     pub procedure: String,
     /// For a bound action: the Graph path of what it is bound to (`/me/messages/{id}`).
     #[serde(default, skip_serializing_if = "Option::is_none")]

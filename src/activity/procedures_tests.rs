@@ -4,8 +4,8 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::activity::test_support::connection;
 use crate::connection::AuthScheme;
+use crate::query::test_support::connection;
 
 fn request(value: Value) -> ExecuteRequest {
     serde_json::from_value(value).unwrap()

@@ -73,8 +73,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::activity::test_support::connection;
     use crate::connection::SavedActivity;
+    use crate::query::test_support::connection;
 
     fn with(kind: ActivityKind, body: Value) -> Connection {
         connection(|connection| {

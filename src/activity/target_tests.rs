@@ -4,9 +4,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::activity::test_support::connection;
 use crate::catalog::find_object;
 use crate::connection::AuthScheme;
+use crate::query::test_support::connection;
 
 fn build(
     object: &str,

@@ -55,7 +55,7 @@ pub(super) async fn write_records(
             }
         }
     }
-    let nothing_done = !tally.results.iter().any(RecordResult::id_or_done);
+    let nothing_done = !tally.results.iter().any(RecordResult::was_written);
     Ok((tally.results, tally.first_error.filter(|_| nothing_done)))
 }
 
@@ -91,7 +91,7 @@ async fn write_batch(
 
 impl RecordResult {
     /// Whether the record was written.
-    pub(super) fn id_or_done(&self) -> bool {
+    pub(super) fn was_written(&self) -> bool {
         matches!(self.status, RecordStatus::Created | RecordStatus::Updated | RecordStatus::Deleted)
     }
 }

@@ -12,6 +12,9 @@ pub(super) struct Definition {
     pub(super) home: Home,
     pub(super) etag: bool,
     pub(super) largest_page: u32,
+    /// Properties that make rows large, and the page to ask for with them. A thousand bodies in one page are answered with
+    /// 504 (Graph, "List messages", on `$top`) or are larger than a page of ours may be.
+    pub(super) heavy: (&'static [&'static str], u32),
     pub(super) parts: &'static [PathPart],
     /// Columns known from the request rather than from the row.
     pub(super) places: &'static [&'static str],
@@ -44,6 +47,7 @@ pub(super) const DEFINITIONS: [Definition; 5] = [
         home: Home::Mailbox,
         etag: true,
         largest_page: 1000,
+        heavy: (&["body", "uniqueBody"], 100),
         parts: &[PathPart {
             column: "ParentFolderId",
             segment: "mailFolders",
@@ -119,6 +123,7 @@ pub(super) const DEFINITIONS: [Definition; 5] = [
         home: Home::Mailbox,
         etag: true,
         largest_page: 1000,
+        heavy: (&["body", "uniqueBody"], 100),
         parts: &[
             PathPart { column: "CalendarId", segment: "calendars", collection: "events", below_owner: true },
             PathPart { column: "GroupId", segment: "groups", collection: "events", below_owner: false },
@@ -169,6 +174,7 @@ pub(super) const DEFINITIONS: [Definition; 5] = [
         home: Home::Mailbox,
         etag: true,
         largest_page: 1000,
+        heavy: (&[], 1000),
         parts: &[PathPart {
             column: "ParentFolderId",
             segment: "contactFolders",
@@ -203,6 +209,7 @@ pub(super) const DEFINITIONS: [Definition; 5] = [
         home: Home::Mailbox,
         etag: true,
         largest_page: 1000,
+        heavy: (&[], 1000),
         parts: &[PathPart {
             column: "CalendarGroupId",
             segment: "calendarGroups",
@@ -235,6 +242,7 @@ pub(super) const DEFINITIONS: [Definition; 5] = [
         home: Home::Directory,
         etag: false,
         largest_page: 999,
+        heavy: (&[], 999),
         parts: &[],
         places: &[],
         // The properties Graph returns when none are selected; several others are refused for lists of users or need

@@ -160,6 +160,13 @@ impl Object {
         self.definition.largest_page
     }
 
+    /// The page to ask for when `selected` properties are answered (none: all of them).
+    pub fn page_for(&self, selected: &[String]) -> u32 {
+        let (heavy, page) = self.definition.heavy;
+        let is_heavy = selected.is_empty() || selected.iter().any(|name| heavy.contains(&name.as_str()));
+        if is_heavy { page } else { self.definition.largest_page }
+    }
+
     /// What a new record must have.
     pub fn insert_needs(&self) -> &'static [InsertNeed] {
         self.definition.insert_needs

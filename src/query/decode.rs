@@ -1,7 +1,7 @@
 //! From a row's bytes to the wanted cells. The hot path of every query: no tree of values is built, unwanted properties
 //! are skipped, and a cell is the slice of the row that holds its JSON text, byte for byte as the service wrote it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -210,28 +210,63 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
-/// The keys of a row, in its order; checks that the whole row is JSON.
-pub(super) fn keys_of(row: &[u8]) -> Result<Vec<String>, serde_json::Error> {
-    struct Keys;
-    impl<'row> Visitor<'row> for Keys {
-        type Value = Vec<String>;
-
-        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-            formatter.write_str("an object")
-        }
-
-        fn visit_map<M: MapAccess<'row>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-            let mut keys = Vec::new();
-            while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
-                keys.push(key);
-            }
-            Ok(keys)
-        }
-    }
+/// Adds the keys of a row that are not known yet to `seen`, in its order; checks that the whole row is JSON. A known key
+/// costs no allocation, because this runs on every row of a query whose columns nobody named.
+pub(super) fn note_keys(
+    row: &[u8],
+    seen: &mut Vec<String>,
+    known: &mut HashSet<String>,
+) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(row);
-    let keys = deserializer.deserialize_map(Keys)?;
-    deserializer.end()?;
-    Ok(keys)
+    deserializer.deserialize_map(Keys { seen, known })?;
+    deserializer.end()
+}
+
+struct Keys<'note> {
+    seen: &'note mut Vec<String>,
+    known: &'note mut HashSet<String>,
+}
+
+impl<'row> Visitor<'row> for Keys<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'row>>(self, mut map: M) -> Result<(), M::Error> {
+        let Keys { seen, known } = self;
+        while map.next_key_seed(NoteKey(&mut *seen, &mut *known))?.is_some() {
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+struct NoteKey<'note>(&'note mut Vec<String>, &'note mut HashSet<String>);
+
+impl<'row> DeserializeSeed<'row> for NoteKey<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'row>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NoteKey<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<(), E> {
+        if !self.1.contains(key) {
+            self.1.insert(key.to_owned());
+            self.0.push(key.to_owned());
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

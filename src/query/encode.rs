@@ -39,7 +39,7 @@ impl Encoder {
 
     /// The header line, for CSV.
     pub(super) fn header(&self, out: &mut Vec<u8>) {
-        if self.encoding == Encoding::Csv {
+        if self.encoding == Encoding::Csv && !self.names.is_empty() {
             write_csv(out, self.names.iter().map(|name| Cow::Borrowed(name.as_bytes())));
         }
     }

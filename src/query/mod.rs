@@ -16,6 +16,8 @@ mod plan_tests;
 mod request;
 mod residual;
 mod stream;
+#[cfg(test)]
+pub(crate) mod test_support;
 
 pub use encode::Encoding;
 pub use error::QueryError;

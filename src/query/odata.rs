@@ -46,9 +46,7 @@ pub(super) fn push(condition: &Checked, home: Home) -> Pushed {
     let path = column.odata_path();
     let can = |operators| column.filter.has(operators);
     match &condition.test {
-        Test::IsNull if can(FilterOps::NULL.and(FilterOps::EQ)) || null_only(column) => {
-            Pushed::exact(format!("{path} eq null")).advanced()
-        }
+        Test::IsNull if can(FilterOps::NULL) => Pushed::exact(format!("{path} eq null")).advanced(),
         Test::IsNotNull if can(FilterOps::NULL.and(FilterOps::NE)) => {
             Pushed::exact(format!("{path} ne null")).advanced()
         }
@@ -57,11 +55,6 @@ pub(super) fn push(condition: &Checked, home: Home) -> Pushed {
         Test::OneOf(values) => one_of(&path, column, values, home),
         Test::Like(pattern) => like(&path, column, pattern),
     }
-}
-
-/// `passwordPolicies` takes `eq` with null and with nothing else.
-fn null_only(column: &Column) -> bool {
-    column.filter.has(FilterOps::NULL)
 }
 
 fn compare(path: &str, column: &Column, comparison: Comparison, literal: &Literal) -> Pushed {

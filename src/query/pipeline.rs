@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::decode::{Decoder, keys_of};
+use super::decode::{Decoder, note_keys};
 use super::encode::{Encoder, Encoding};
 use super::error::QueryError;
 use super::plan::{Cell, Plan};
@@ -131,7 +131,10 @@ impl Pipeline {
             if self.end().is_some() {
                 break;
             }
-            self.decoder.decode(row, &mut cells).map_err(|error| bad_row(&error))?;
+            // A whole row without anything to look at is checked to be JSON where its keys are noted.
+            if !(self.plan.whole_rows && cells.is_empty()) {
+                self.decoder.decode(row, &mut cells).map_err(|error| bad_row(&error))?;
+            }
             if !self.plan.residual.iter().all(|condition| condition.holds(&cells)) {
                 continue;
             }
@@ -189,13 +192,7 @@ impl Pipeline {
 
     /// Notes the columns of a whole row.
     fn see(&mut self, row: &[u8]) -> Result<(), QueryError> {
-        for key in keys_of(row).map_err(|error| bad_row(&error))? {
-            if !self.seen_set.contains(&key) {
-                self.seen_set.insert(key.clone());
-                self.seen.push(key);
-            }
-        }
-        Ok(())
+        note_keys(row, &mut self.seen, &mut self.seen_set).map_err(|error| bad_row(&error))
     }
 
     /// CSV needs its columns before the first row: they are those of the first rows.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::super::plan::plan;
-use super::super::plan_tests::connection;
+use super::super::test_support::connection;
 use super::*;
 
 fn pipeline(request: Value) -> Pipeline {

@@ -74,7 +74,7 @@ pub(super) fn plan_named(
     let mut fits_one_page = by_id;
     let requests = match place.ids {
         None => {
-            let largest = Some(object.largest_page());
+            let largest = Some(object.page_for(&scan.select));
             scan.top = top(largest, connection, request, agent_offset, !residual.is_empty());
             fits_one_page = one_page(scan.top, request, agent_offset, !residual.is_empty());
             scan.path = collection;

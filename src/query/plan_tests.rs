@@ -1,55 +1,13 @@
 //! The plan table: request → path, headers and what is left for the agent, or the error.
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "tests")]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::plan::{Plan, plan};
 use super::request::QueryRequest;
-use crate::connection::{
-    Auth, AuthScheme, ClientCredential, Connection, ConnectionName, Endpoints, Generation, InitiateOAuth,
-    SeedTokens, StoreLocation,
-};
-
-/// A delegated connection, changed by `change`.
-pub(super) fn connection(change: impl FnOnce(&mut Connection)) -> Connection {
-    let mut connection = Connection {
-        name: ConnectionName::new("Sales").unwrap(),
-        generation: Generation::next(),
-        file: "agent.d/sales.yaml".into(),
-        auth: Auth {
-            scheme: AuthScheme::AzureAd,
-            initiate: InitiateOAuth::Refresh,
-            tenant: None,
-            client_id: None,
-            credential: ClientCredential::None,
-            seed: SeedTokens::default(),
-            scope: None,
-        },
-        endpoints: Endpoints {
-            authority: "https://login.test/".parse().unwrap(),
-            graph: "https://graph.test/v1.0/".parse().unwrap(),
-        },
-        store: StoreLocation::StateDirectory,
-        proxy: None,
-        timeout: Duration::from_secs(60),
-        user_id: None,
-        max_rows: None,
-        page_size: None,
-        read_only: false,
-        mailbox_concurrency: 4,
-        activities: BTreeMap::new(),
-        variables: Arc::new(BTreeMap::new()),
-        fixed_variables: BTreeMap::new(),
-        digest: [0; 32],
-    };
-    change(&mut connection);
-    connection
-}
+use super::test_support::connection;
+use crate::connection::{AuthScheme, Connection};
 
 fn application(connection: &mut Connection) {
     connection.auth.scheme = AuthScheme::AzureServicePrincipal;
@@ -197,7 +155,7 @@ fn conditions_become_filters_or_stay_with_the_agent() {
 #[test]
 fn fields_order_limit_and_offset() {
     for (value, expected) in [
-        (json!({"object": "Messages"}), "me/messages?$top=1000"),
+        (json!({"object": "Messages"}), "me/messages?$top=100"),
         (
             json!({"object": "Users", "limit": 5}),
             "users?$select=id,businessPhones,displayName,givenName,jobTitle,mail,mobilePhone,officeLocation,preferredLanguage,surname,userPrincipalName&$top=5",
@@ -208,6 +166,11 @@ fn fields_order_limit_and_offset() {
             "me/messages?$select=body,subject&$top=7&$skip=3",
         ),
         (json!({"object": "Users", "fields": ["id"], "limit": 7, "offset": 3}), "users?$select=id&$top=10"),
+        (
+            json!({"object": "Messages", "fields": ["id", "body_content"]}),
+            "me/messages?$select=id,body&$top=100",
+        ),
+        (json!({"object": "Messages", "fields": ["id"], "limit": 0}), "me/messages?$select=id&$top=1"),
         (json!({"object": "Messages", "fields": ["id"], "limit": 5000}), "me/messages?$select=id&$top=1000"),
         (
             json!({"object": "Messages", "fields": ["id"], "orderBy": [{"field": "receivedDateTime", "descending": true}]}),

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 pub struct QueryRequest {
     /// An object's name (`Messages`, any case) or a Graph path (`/users/{id}/mailFolders`).
     pub object: String,
-    /// The columns wanted, in this order; empty or absent = all columns of the object.
+    /// The columns wanted, in this order; empty or absent = the object's default columns, which are all but those that
+    /// the service answers only by name (GET …/objects/{object} tells); for a Graph path, whatever the service answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
     /// Conditions that must all hold.

@@ -1,4 +1,4 @@
-//! What the tests of this stage share: a connection that can be changed.
+//! What the tests of this stage and of the activities share: a connection that can be changed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::connection::{
 };
 
 /// A delegated connection, changed by `change`.
-pub(super) fn connection(change: impl FnOnce(&mut Connection)) -> Connection {
+pub(crate) fn connection(change: impl FnOnce(&mut Connection)) -> Connection {
     let mut connection = Connection {
         name: ConnectionName::new("Sales").unwrap(),
         generation: Generation::next(),
