@@ -42,13 +42,18 @@ fn rust_files(folder: &str) -> Vec<(PathBuf, String)> {
 
 /// The product's part of a file: without comments and without its trailing test module.
 fn product(text: &str) -> String {
-    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    let end = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\n#[allow"]
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min()
+        .unwrap_or(text.len());
     text[..end].lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 fn is_test_file(path: &Path) -> bool {
     let name = path.file_stem().unwrap().to_string_lossy();
     name == "tests"
+        || name == "testing"
         || name.ends_with("_tests")
         || name.starts_with("test_")
         || path.components().any(|part| part.as_os_str() == "tests")

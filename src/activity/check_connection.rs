@@ -122,7 +122,7 @@ async fn graph(live: &Live, user: Option<String>, context: &CallContext) -> Resu
     let path = match user {
         Some(user) => format!("{}?$select=id", Owner::User(user).path()),
         None if live.connection.is_delegated() => "me?$select=id".to_owned(),
-        None => "organization?$select=id".to_owned(),
+        None => "users?$select=id&$top=1".to_owned(),
     };
     let request = GraphRequest {
         method: http::Method::GET,

@@ -46,10 +46,7 @@ fn print_table(agent: &Value, connections: &[Value], faults: &[&Value]) {
     rows.sort_by_key(|connection| (is_well(connection) == Some(true), text(&connection["name"]).to_owned()));
     let width = rows.iter().map(|row| text(&row["name"]).chars().count()).max().unwrap_or(4).clamp(4, 40);
     if !rows.is_empty() {
-        println!(
-            "\n{:<width$}  {:<13}  {:<25}  {:<14}  {}",
-            "NAME", "STATE", "SCHEME", "TOKEN", "LAST REFRESH"
-        );
+        println!("\n{:<width$}  {:<13}  {:<25}  {:<14}  LAST REFRESH", "NAME", "STATE", "SCHEME", "TOKEN");
     }
     for row in rows {
         let state = painted(&format!("{:<13}", text(&row["state"])), is_well(row));

@@ -54,7 +54,6 @@ pub fn connection_document(
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use serde_json::json;
 

@@ -47,7 +47,7 @@ pub const KEYS: &[Key] = &[
     live("Proxy", "Exceptions", ""),
     live("LocalFiles", "Root", ""),
     at_start("Logging", "Format", "auto"),
-    live("Logging", "Filter", "info"),
+    live("Logging", "Level", "info"),
     at_start("Limits", "ControlConnections", "128"),
     at_start("Limits", "ConcurrentRuns", "32"),
     at_start("Limits", "RequestBodyBytes", "16777216"),

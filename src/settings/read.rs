@@ -252,13 +252,13 @@ impl Reader<'_> {
                 LogFormat::Auto
             }
         };
-        let filter = self.merged.text("Logging", "Filter");
+        let filter = self.merged.text("Logging", "Level");
         if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&filter) {
             let message = format!(
                 "'{}' is not a log filter ({error}). Write for example info or o365_agent=debug.",
                 filter.escape_debug()
             );
-            self.fault("Logging", "Filter", message);
+            self.fault("Logging", "Level", message);
         }
         LogSettings { format, filter }
     }

@@ -93,7 +93,7 @@ fn names_and_booleans_are_read_in_any_case() {
 fn wrong_values_are_all_said_with_line_and_remedy() {
     let text = "[Settings]\nEnableLocalFileLocation=yes\n[Agent]\nDropInDirectory=agent.d\nStateDirectory=C:\\state\n\
                 [ControlPort]\nListen=0.0.0.0:7365\nUnixSocketUsers=bob\n[Refresh]\nRequestTimeoutSeconds=0\n\
-                BackoffBaseSeconds=300\nBackoffCapSeconds=10\n[Logging]\nFormat=xml\nFilter=a=b=c\n\
+                BackoffBaseSeconds=300\nBackoffCapSeconds=10\n[Logging]\nFormat=xml\nLevel=a=b=c\n\
                 [Limits]\nRunHistory=-1\nno sign\n";
     let faults = read(text).unwrap_err();
     let found: Vec<_> = faults.iter().map(|fault| (fault.line.unwrap(), fault.key.as_str())).collect();
@@ -108,7 +108,7 @@ fn wrong_values_are_all_said_with_line_and_remedy() {
             (10, "[Refresh] RequestTimeoutSeconds"),
             (11, "[Refresh] BackoffBaseSeconds"),
             (14, "[Logging] Format"),
-            (15, "[Logging] Filter"),
+            (15, "[Logging] Level"),
             (17, "[Limits] RunHistory"),
             (18, "[Limits]"),
         ]
@@ -200,7 +200,7 @@ fn every_key_is_either_live_or_waits_for_a_restart() {
             "Listen" => "127.0.0.1:1",
             "UnixSocketUsers" => "7",
             "Format" => "json",
-            "Filter" => "debug",
+            "Level" => "debug",
             "Password" | "PasswordFile" | "PasswordCredential" | "User" | "Port" | "Exceptions" => continue,
             "Host" => "proxy.example",
             name if name.ends_with("Directory")

@@ -76,7 +76,7 @@ async fn status_test_and_reload_ask_the_running_agent() {
     let (code, out, error) = run(vec!["test".into(), "mail".into()]).await.unwrap();
     assert_eq!(code, 0, "{out}{error}");
     assert!(out.contains("graph") && out.contains("The connection works."), "{out}");
-    let (code, _, error) = run(vec!["test".into(), "male".into()]).await.unwrap();
+    let (code, _, error) = run(vec!["test".into(), "mial".into()]).await.unwrap();
     assert_eq!(code, 1);
     assert!(error.contains("Did you mean 'mail'?"), "{error}");
 

@@ -185,7 +185,7 @@ fn a_preflight_and_an_unknown_route_say_nothing() {
         401,
         "unknown routes need a token as well"
     );
-    let authorized = [("host", own.clone()), ("authorization", format!("Bearer {}", agent.token))];
+    let authorized = [("host", own), ("authorization", format!("Bearer {}", agent.token))];
     assert_eq!(over_tcp(&agent, "GET", "/v1/none", &authorized).0, 404);
     assert_eq!(over_tcp(&agent, "POST", "/v1/runs", &authorized).0, 405);
     let form = [

@@ -63,7 +63,10 @@ async fn too_many_connections_are_turned_away_at_once() {
     .await;
     assert!(answer.contains("Retry-After: 1"), "{answer}");
     drop(held);
-    alive(&agent).await;
+    crate::support::eventually("the places are free again", async || {
+        agent.get("/healthz").await.status == 200
+    })
+    .await;
 }
 
 #[tokio::test]

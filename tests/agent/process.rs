@@ -114,7 +114,7 @@ async fn systemd_hears_ready_after_the_first_load_and_stopping_at_the_end() {
 
 #[tokio::test]
 async fn a_reload_applies_what_it_can_and_names_what_needs_a_restart() {
-    let agent = Setup::new().conf("[Logging]\nLevel=info\nFormat=json\n").start();
+    let agent = Setup::new().conf("[Logging]\nFormat=json\nLevel=info\n").start();
     let settings = std::fs::read_to_string(agent.settings_file()).unwrap();
     let changed = settings.replace("Level=info", "Level=debug\n[Limits]\nControlConnections=77");
     std::fs::write(agent.settings_file(), changed).unwrap();

@@ -120,7 +120,7 @@ async fn a_denied_connection_says_what_to_do_and_a_pasted_token_revives_it() {
 #[tokio::test]
 async fn an_off_connection_ends_with_a_clear_error_before_any_call() {
     let sandbox = tenant();
-    let tokens = sandbox.issue_delegated_tokens_for(&sandbox.first_user().upn, Duration::from_secs(63));
+    let tokens = sandbox.issue_delegated_tokens_for(&sandbox.first_user().upn, Duration::from_secs(4));
     let text =
         delegated_with(&sandbox, "mail", &tokens, "").replace("InitiateOAuth: REFRESH", "InitiateOAuth: OFF");
     let text: String = text

@@ -127,7 +127,7 @@ pub(super) async fn write(
     let existed = blocking(move || {
         let snapshot = dropin::scan(&shared.settings.load().drop_in_directory);
         let before = dropin::find_connection(&snapshot, owned.as_str());
-        check_precondition(&headers, before.as_ref().map(ConnectionFile::etag))?;
+        check_precondition(&headers, before.as_ref().map(ConnectionFile::etag).as_deref())?;
         let in_force = shared.registry.get(owned.as_str()).map(|connection| connection.file.clone());
         let planned = dropin::plan_put(&snapshot, owned.as_str(), &document, in_force.as_deref())?;
         let path = planned.file.path.clone();
@@ -171,7 +171,7 @@ pub(super) async fn delete(
         let snapshot = dropin::scan(&shared.settings.load().drop_in_directory);
         let before =
             dropin::find_connection(&snapshot, &name).ok_or_else(|| no_such_connection(&shared, &name))?;
-        check_precondition(&headers, Some(before.etag()))?;
+        check_precondition(&headers, Some(&before.etag()))?;
         let in_force = shared.registry.get(&name).map(|connection| connection.file.clone());
         Ok(dropin::plan_delete(&snapshot, &name, in_force.as_deref())?.commit()?)
     })
@@ -303,13 +303,13 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// If-Match and If-None-Match (RFC 9110 section 13.1) against the drop-in as it is now.
-fn check_precondition(headers: &HeaderMap, current: Option<String>) -> Result<(), Problem> {
+fn check_precondition(headers: &HeaderMap, current: Option<&str>) -> Result<(), Problem> {
     let matches = |name: header::HeaderName| {
         headers.get(name).and_then(|value| value.to_str().ok()).map(|wanted| {
             wanted
                 .split(',')
                 .map(str::trim)
-                .any(|tag| current.as_deref().is_some_and(|current| tag == "*" || tag == current))
+                .any(|tag| current.is_some_and(|current| tag == "*" || tag == current))
         })
     };
     if matches(header::IF_MATCH) == Some(false) || matches(header::IF_NONE_MATCH) == Some(true) {

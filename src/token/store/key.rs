@@ -84,11 +84,13 @@ impl KeyRing {
                 Err(error) => return Err(error.into()),
             }
         }
-        if let Some(path) = &self.key_file {
-            return parse(path, files::read_private(path, LARGEST_KEY_FILE)?);
-        }
-        files::ensure_private_folder(&self.state_directory)?;
-        let path = self.state_directory.join(KEY_NAME);
+        let path = match &self.key_file {
+            Some(path) => path.clone(),
+            None => {
+                files::ensure_private_folder(&self.state_directory)?;
+                self.state_directory.join(KEY_NAME)
+            }
+        };
         if let Some(contents) = existing(&path)? {
             return parse(&path, contents);
         }
