@@ -89,7 +89,7 @@ fn activities(show: &Show) {
     show.call(
         "POST",
         &format!("{mail}/activities/By%20sender/run"),
-        Some(&json!({"variables": {"rows": "2"}})),
+        Some(&json!({"variables": {"sender": "alex"}})),
     );
 }
 

@@ -57,6 +57,25 @@ fn styled(code: &str, text: &str) -> String {
     if std::io::stdout().is_terminal() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
+/// JSON the way a person reads rows: one line for each member, and one for each element of a list.
+fn laid_out(value: &Value) -> String {
+    let Value::Object(members) = value else { return value.to_string() };
+    let mut text = String::from("{");
+    for (index, (name, member)) in members.iter().enumerate() {
+        text.push_str(if index == 0 { "\n" } else { ",\n" });
+        text.push_str(&format!("  \"{name}\": "));
+        match member {
+            Value::Array(items) if name != "columns" && !items.is_empty() => {
+                let lines: Vec<String> = items.iter().map(|item| format!("    {item}")).collect();
+                text.push_str(&format!("[\n{}\n  ]", lines.join(",\n")));
+            }
+            other => text.push_str(&other.to_string()),
+        }
+    }
+    text.push_str("\n}");
+    text
+}
+
 impl Show {
     pub(crate) fn new(stage: &Stage) -> Self {
         let token_file = stage.token_file();

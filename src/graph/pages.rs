@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::attempt::Call;
 use super::checked_url::CheckedUrl;
 use super::client::GraphClient;
@@ -14,6 +17,9 @@ use super::rows::RowsDigest;
 use super::scan::PageScanner;
 use super::settle::Progress;
 use super::{CallContext, GraphError, GraphRequest, RowBatch};
+
+/// Bytes that are scanned at a time until the link to the next page is known.
+const SLICE_BEFORE_LINK: usize = 16 * 1024;
 
 /// The pages of one collection, read one after the other with at most one page ahead. Dropping it stops everything.
 #[derive(Debug)]
@@ -39,6 +45,10 @@ struct Reading {
     url: CheckedUrl,
     fetch: PageFetch,
     scanner: PageScanner,
+    /// Received and not scanned yet, with the room it takes.
+    unscanned: Option<(Bytes, OwnedSemaphorePermit)>,
+    /// Scanned and not handed out yet: a caller that stops waiting must not lose rows.
+    ready: Option<RowBatch>,
     /// The rows of this page that were handed out.
     delivered: RowsDigest,
     /// Set while a page that broke off is read again: those rows must come first, and are not handed out twice.
@@ -110,16 +120,24 @@ impl Pages {
             if self.walk.context.cancel.is_cancelled() {
                 return Err(GraphError::Cancelled);
             }
-            match reading.fetch.next(&self.walk.context).await {
-                Piece::Bytes(bytes, _room) => {
-                    let batch = reading.scanner.feed(bytes).map_err(bad_page)?;
-                    self.count = self.count.or(reading.scanner.count());
-                    reading.follow_link(&self.walk, &mut self.guard, self.read_ahead)?;
-                    let batch = reading.hand_out(batch)?;
-                    if !batch.is_empty() {
-                        return Ok(Some(batch));
-                    }
+            if let Some(batch) = reading.ready.take() {
+                return Ok(Some(batch));
+            }
+            if let Some(bytes) = reading.next_slice() {
+                let batch = reading.scanner.feed(bytes).map_err(bad_page)?;
+                self.count = self.count.or(reading.scanner.count());
+                let asked = reading.follow_link(&self.walk, &mut self.guard, self.read_ahead)?;
+                let batch = reading.hand_out(batch)?;
+                reading.ready = (!batch.is_empty()).then_some(batch);
+                if asked {
+                    // The task that asks for the next page waits in this thread's own queue, where no other thread can
+                    // take it. Rows are decoded without a pause, so it goes first: a page's latency is worth more.
+                    tokio::task::yield_now().await;
                 }
+                continue;
+            }
+            match reading.fetch.next(&self.walk.context).await {
+                Piece::Bytes(bytes, room) => reading.unscanned = Some((bytes, room)),
                 Piece::End => match reading.scanner.finish() {
                     Ok(rest) => {
                         let rest = reading.hand_out(rest)?;
@@ -173,6 +191,8 @@ impl Reading {
             url,
             fetch,
             scanner: PageScanner::new(),
+            unscanned: None,
+            ready: None,
             delivered: RowsDigest::default(),
             replay: None,
             repeats: Progress::default(),
@@ -180,23 +200,34 @@ impl Reading {
         }
     }
 
-    /// Asks for the next page as soon as the link to it is known.
+    /// What is to be scanned next. Until the link to the next page is known in small slices, because it usually stands at
+    /// the front: the request goes out before the rest of a large piece is looked at.
+    fn next_slice(&mut self) -> Option<Bytes> {
+        let (bytes, _room) = self.unscanned.as_mut()?;
+        if self.ahead.is_some() || bytes.len() <= SLICE_BEFORE_LINK {
+            return self.unscanned.take().map(|(bytes, _room)| bytes);
+        }
+        Some(bytes.split_to(SLICE_BEFORE_LINK))
+    }
+
+    /// Asks for the next page as soon as the link to it is known. Whether it was asked for now.
     fn follow_link(
         &mut self,
         walk: &Arc<Walk>,
         guard: &mut LinkGuard,
         read_ahead: bool,
-    ) -> Result<(), GraphError> {
-        let Some(link) = self.scanner.take_new_link() else { return Ok(()) };
+    ) -> Result<bool, GraphError> {
+        let Some(link) = self.scanner.take_new_link() else { return Ok(false) };
         let url = CheckedUrl::next_link(&walk.client.connection().endpoints.graph, &link)?;
         // A page that is read again usually gives the same link; then the page ahead is on its way already.
         if self.ahead.as_ref().is_some_and(|ahead| ahead.url == url) {
-            return Ok(());
+            return Ok(false);
         }
         note_link(guard, &url)?;
         let fetch = read_ahead.then(|| PageFetch::start(walk, url.clone()));
+        let asked = fetch.is_some();
         self.ahead = Some(Ahead { url, fetch });
-        Ok(())
+        Ok(asked)
     }
 
     /// Takes away what was handed out before the page broke off, if it is the same; notes what is handed out now.
@@ -224,6 +255,7 @@ impl Reading {
         walk.client.wait_to_repeat(call, &mut self.repeats, Happened::Lost, what).await?;
         self.fetch = PageFetch::start(walk, self.url.clone());
         self.scanner = PageScanner::new();
+        self.unscanned = None;
         self.replay = (self.delivered.rows > 0).then(RowsDigest::default);
         Ok(())
     }
