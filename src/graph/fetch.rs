@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::attempt::{Call, Opened};
@@ -49,6 +49,7 @@ pub(super) struct Walk {
 #[derive(Debug)]
 pub(super) struct PageFetch {
     pieces: mpsc::Receiver<Piece>,
+    begun: Option<oneshot::Receiver<()>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -56,8 +57,20 @@ impl PageFetch {
     /// Sends the request for the page at `url`, in a task.
     pub(super) fn start(walk: &Arc<Walk>, url: CheckedUrl) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        let task = tokio::spawn(run(Arc::clone(walk), url, sender));
-        Self { pieces, _task: AbortOnDropHandle::new(task) }
+        let (began, begun) = oneshot::channel();
+        let task = tokio::spawn(run(Arc::clone(walk), url, sender, began));
+        Self { pieces, begun: Some(begun), _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Waits until the request has been handed to the connection, or has to wait for something itself. A new task waits
+    /// in the queue of the thread that made it, where no other thread can take it; without this wait it would begin only
+    /// when that thread has decoded all rows it has. (A plain yield does not help: an HTTP server polls a body again at
+    /// once.)
+    pub(super) async fn begun(&mut self) {
+        if let Some(begun) = &mut self.begun {
+            let _a_task_that_ended_has_begun = begun.await;
+            self.begun = None;
+        }
     }
 
     /// The next piece. After anything but bytes there is none.
@@ -74,8 +87,15 @@ impl PageFetch {
     }
 }
 
-async fn run(walk: Arc<Walk>, url: CheckedUrl, sender: mpsc::Sender<Piece>) {
-    let last = match receive(&walk, &url, &sender).await {
+async fn run(walk: Arc<Walk>, url: CheckedUrl, sender: mpsc::Sender<Piece>, began: oneshot::Sender<()>) {
+    let mut receiving = Box::pin(receive(&walk, &url, &sender));
+    let first_step = futures_util::poll!(receiving.as_mut());
+    let _reader_may_not_care = began.send(());
+    let received = match first_step {
+        std::task::Poll::Ready(received) => received,
+        std::task::Poll::Pending => receiving.await,
+    };
+    let last = match received {
         Ok(()) => Piece::End,
         Err(last) => last,
     };

@@ -49,6 +49,8 @@ struct Reading {
     unscanned: Option<(Bytes, OwnedSemaphorePermit)>,
     /// Scanned and not handed out yet: a caller that stops waiting must not lose rows.
     ready: Option<RowBatch>,
+    /// The next page is to be asked for before anything else is done.
+    ask_first: bool,
     /// The rows of this page that were handed out.
     delivered: RowsDigest,
     /// Set while a page that broke off is read again: those rows must come first, and are not handed out twice.
@@ -120,6 +122,12 @@ impl Pages {
             if self.walk.context.cancel.is_cancelled() {
                 return Err(GraphError::Cancelled);
             }
+            if std::mem::take(&mut reading.ask_first)
+                && let Some(fetch) = reading.ahead.as_mut().and_then(|ahead| ahead.fetch.as_mut())
+            {
+                // A page's latency is worth more than the rows of this one, which are decoded without a pause.
+                fetch.begun().await;
+            }
             if let Some(batch) = reading.ready.take() {
                 return Ok(Some(batch));
             }
@@ -129,11 +137,7 @@ impl Pages {
                 let asked = reading.follow_link(&self.walk, &mut self.guard, self.read_ahead)?;
                 let batch = reading.hand_out(batch)?;
                 reading.ready = (!batch.is_empty()).then_some(batch);
-                if asked {
-                    // The task that asks for the next page waits in this thread's own queue, where no other thread can
-                    // take it. Rows are decoded without a pause, so it goes first: a page's latency is worth more.
-                    tokio::task::yield_now().await;
-                }
+                reading.ask_first = asked;
                 continue;
             }
             match reading.fetch.next(&self.walk.context).await {
@@ -193,6 +197,7 @@ impl Reading {
             scanner: PageScanner::new(),
             unscanned: None,
             ready: None,
+            ask_first: false,
             delivered: RowsDigest::default(),
             replay: None,
             repeats: Progress::default(),

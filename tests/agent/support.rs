@@ -186,6 +186,18 @@ impl Agent {
         }
     }
 
+    /// Every test runs its agent at TRACE, so every test is a search for secrets: the tenant's access tokens are JWTs, its
+    /// refresh tokens begin alike, and the client secret is known.
+    fn expect_no_secret_in_the_log(&self) {
+        let log = self.log();
+        for secret in ["eyJ", "1.AVYA", "AgABAwEAAAA", CONFIDENTIAL_CLIENT_SECRET, &self.token] {
+            if let Some(at) = log.find(secret).filter(|_| !secret.is_empty()) {
+                let start = log[..at].rfind('\n').map_or(0, |line| line + 1);
+                panic!("a secret is in the log: {}…", &log[start..at + 4]);
+            }
+        }
+    }
+
     /// A figure of `/proc/PID/status` in KiB, such as `VmRSS` or `VmHWM`.
     pub(crate) fn memory_kib(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
@@ -252,6 +264,9 @@ impl Drop for Agent {
         }
         let _already_dead = self.child.kill();
         let _already_waited = self.child.wait();
+        if !std::thread::panicking() {
+            self.expect_no_secret_in_the_log();
+        }
     }
 }
 
