@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::values::Values;
-use super::{certificate, Auth, AuthScheme, ClientCredential, InitiateOAuth, SeedTokens};
+use super::{Auth, AuthScheme, ClientCredential, InitiateOAuth, SeedTokens, certificate};
 use crate::clock::Timestamp;
 
 /// Reads and checks what belongs to signing in. `None` when something needed is missing; the faults say what.
@@ -168,7 +168,10 @@ fn service_principal(values: &mut Values<'_>, auth: &Auth) {
     if no_access_token(values, auth) {
         for (name, value) in [("OAuthClientId", &auth.client_id), ("AzureTenant", &auth.tenant)] {
             if is_missing(values, name, value.as_ref()) {
-                values.fault(name, format!("AuthScheme {scheme} needs {name}, unless OAuthAccessToken is given. Add it."));
+                values.fault(
+                    name,
+                    format!("AuthScheme {scheme} needs {name}, unless OAuthAccessToken is given. Add it."),
+                );
             }
         }
     }

@@ -188,7 +188,10 @@ pub(super) fn credential(values: &mut Values<'_>, scheme: AuthScheme) -> ClientC
     }
     if !has_certificate {
         if let Some(name) = COMPANIONS.into_iter().find(|name| values.is_given(name)) {
-            values.fault(name, format!("{name} has no meaning without OAuthJWTCert. Add OAuthJWTCert, or remove it."));
+            values.fault(
+                name,
+                format!("{name} has no meaning without OAuthJWTCert. Add OAuthJWTCert, or remove it."),
+            );
         }
         return secret.map_or(ClientCredential::None, ClientCredential::Secret);
     }
@@ -218,7 +221,10 @@ fn certificate(values: &mut Values<'_>) -> Option<ClientCertificate> {
         if let Some(CertificateSource::File(path)) = source
             && !path.is_absolute()
         {
-            values.fault(name, format!("{name} is neither contents nor an absolute path. Write the path from / on."));
+            values.fault(
+                name,
+                format!("{name} is neither contents nor an absolute path. Write the path from / on."),
+            );
         }
     }
     let send_chain = values.boolean("OAuthAssertionSendX5c", false);
@@ -273,8 +279,11 @@ fn by_content(value: Secret) -> CertificateSource {
 
 /// Lower-case hexadecimal, without the separators that other tools write.
 fn thumbprint(values: &mut Values<'_>, text: &str) -> Option<String> {
-    let digits: String =
-        text.chars().filter(|one| !matches!(one, ':' | ' ' | '-')).map(|one| one.to_ascii_lowercase()).collect();
+    let digits: String = text
+        .chars()
+        .filter(|one| !matches!(one, ':' | ' ' | '-'))
+        .map(|one| one.to_ascii_lowercase())
+        .collect();
     if matches!(digits.len(), 40 | 64) && digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Some(digits);
     }
@@ -282,11 +291,7 @@ fn thumbprint(values: &mut Values<'_>, text: &str) -> Option<String> {
     None
 }
 
-fn algorithm(
-    values: &mut Values<'_>,
-    thumbprint: Option<&str>,
-    has_certificate: bool,
-) -> AssertionAlgorithm {
+fn algorithm(values: &mut Values<'_>, thumbprint: Option<&str>, has_certificate: bool) -> AssertionAlgorithm {
     let given = values.choice("OAuthAssertionAlgorithm");
     let only_sha1 = thumbprint.is_some_and(|thumbprint| thumbprint.len() == 40) && !has_certificate;
     match given {

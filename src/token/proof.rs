@@ -79,10 +79,14 @@ impl ClientProof {
                 self.note_end(report.not_after);
                 Ok(assertion::add_to_form(form, &assertion))
             }
-            Ok(Ok(Some((report, None)))) => Err(broken(&format!("{}: the key cannot sign. Make a new key.", report.source))),
+            Ok(Ok(Some((report, None)))) => {
+                Err(broken(&format!("{}: the key cannot sign. Make a new key.", report.source)))
+            }
             Ok(Ok(None)) => Ok(form),
             Ok(Err(error)) => Err(failure(now, error.code(), &error.to_string())),
-            Err(_) => Err(broken("Reading the certificate broke off; the agent tries again. Report this with the log.")),
+            Err(_) => Err(broken(
+                "Reading the certificate broke off; the agent tries again. Report this with the log.",
+            )),
         }
     }
 

@@ -180,7 +180,11 @@ impl Context {
     ) -> Result<Outcome, Settled> {
         if grant == Grant::ManagedIdentity {
             let (bound, claims) = (self.refresh.request_timeout, ask.claims.as_deref());
-            return Ok(self.proof.identity.fetch(&self.connection, &self.http, claims, bound, &self.clock).await);
+            return Ok(self
+                .proof
+                .identity
+                .fetch(&self.connection, &self.http, claims, bound, &self.clock)
+                .await);
         }
         let client = self.identity(current).map_err(|failure| {
             let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
@@ -196,7 +200,8 @@ impl Context {
         };
         let refresh_token = current.refresh_token.as_ref().map(|token| token.expose().as_str());
         let form = endpoint::form(&self.connection, &client, grant, refresh_token, ask.claims.as_deref());
-        let proven = self.proof.add_to_form(form, &self.connection, &client.client_id, &url, &self.clock).await;
+        let proven =
+            self.proof.add_to_form(form, &self.connection, &client.client_id, &url, &self.clock).await;
         let form = proven.map_err(|failure| {
             let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
             Settled::Denied { denial, stored: Arc::new(current.clone()) }

@@ -194,7 +194,8 @@ mod tests {
             let mut bytes = Vec::new();
             push_header(&mut bytes, SEQUENCE, length);
             bytes.resize(bytes.len() + length, 7);
-            let element = Reader::new(&bytes).next().map(|element| (element.content.len(), element.whole.len()));
+            let element =
+                Reader::new(&bytes).next().map(|element| (element.content.len(), element.whole.len()));
             assert_eq!(element, Some((length, bytes.len())));
             bytes.pop();
             assert!(length == 0 || Reader::new(&bytes).next().is_none());

@@ -69,7 +69,9 @@ impl Format {
             Self::Pkcs12 => ("a PKCS#12 container", "PFXFILE or PFXBLOB"),
             Self::JavaKeyStore => ("a Java key store", "JKSFILE or JKSBLOB"),
             Self::Certificate => ("a certificate without a key", "PUBLIC_KEY_FILE with OAuthJWTKey"),
-            Self::Pkcs8 | Self::EncryptedPkcs8 | Self::Pkcs1 => ("a private key", "PEMKEY_FILE or PEMKEY_BLOB"),
+            Self::Pkcs8 | Self::EncryptedPkcs8 | Self::Pkcs1 => {
+                ("a private key", "PEMKEY_FILE or PEMKEY_BLOB")
+            }
             Self::Pkcs7 => ("a PKCS#7 container", "P7BFILE with OAuthJWTKey"),
             Self::Putty => ("a PuTTY private key", "PPKFILE"),
             Self::Xml => ("XML", "XMLFILE or XMLBLOB"),
@@ -117,7 +119,9 @@ pub(super) fn read(
         let kind = kind.as_str();
         return Err(CertificateError::unusable(
             place,
-            &format!("it is {found}, not what OAuthJWTCertType {kind} says. Write OAuthJWTCertType: {wanted}."),
+            &format!(
+                "it is {found}, not what OAuthJWTCertType {kind} says. Write OAuthJWTCertType: {wanted}."
+            ),
         ));
     }
     let text = || String::from_utf8_lossy(bytes);
@@ -146,7 +150,9 @@ fn unknown(place: &str, kind: Option<CertificateKind>) -> CertificateError {
     let wanted = kind.map_or_else(String::new, |kind| format!(" for OAuthJWTCertType {}", kind.as_str()));
     CertificateError::unusable(
         place,
-        &format!("it is neither a key nor a certificate in any format that is known. Check that it is the right thing{wanted}."),
+        &format!(
+            "it is neither a key nor a certificate in any format that is known. Check that it is the right thing{wanted}."
+        ),
     )
 }
 

@@ -59,7 +59,10 @@ pub(super) struct Signer {
 ///
 /// # Errors
 /// [`CertificateError`], a sentence that names the place and the remedy.
-pub fn inspect(connection: &Connection, now: Timestamp) -> Result<Option<CertificateReport>, CertificateError> {
+pub fn inspect(
+    connection: &Connection,
+    now: Timestamp,
+) -> Result<Option<CertificateReport>, CertificateError> {
     match &connection.auth.credential {
         ClientCredential::Certificate(certificate) => Ok(Some(load(certificate, now)?.report)),
         _ => Ok(None),
@@ -80,7 +83,11 @@ pub(super) fn load(wanted: &ClientCertificate, now: Timestamp) -> Result<Signer,
     pick(wanted, material, now)
 }
 
-fn pick(wanted: &ClientCertificate, mut material: Material, now: Timestamp) -> Result<Signer, CertificateError> {
+fn pick(
+    wanted: &ClientCertificate,
+    mut material: Material,
+    now: Timestamp,
+) -> Result<Signer, CertificateError> {
     let place = place(wanted);
     if material.keys.is_empty() {
         let missing = no_key(wanted.kind, &place, &material);
@@ -153,7 +160,8 @@ fn best(
     let problem = |pair: &(usize, usize)| time_problem(&certificates[pair.0], now, place);
     match ranked.iter().find(|(_, pair)| problem(pair).is_none()) {
         Some((_, pair)) => Ok(*pair),
-        None => Err(problem(first).unwrap_or_else(|| CertificateError::unusable(place, "no certificate can be used."))),
+        None => Err(problem(first)
+            .unwrap_or_else(|| CertificateError::unusable(place, "no certificate can be used."))),
     }
 }
 
@@ -191,7 +199,11 @@ fn chain(leaf: &Certificate, certificates: &[Certificate]) -> Vec<Vec<u8>> {
 fn no_key(kind: CertificateKind, place: &str, material: &Material) -> CertificateError {
     use CertificateKind as Kind;
     let name = kind.as_str();
-    let also = if material.certificates.is_empty() { " and OAuthJWTCertificate or OAuthJWTCertThumbprint" } else { "" };
+    let also = if material.certificates.is_empty() {
+        " and OAuthJWTCertificate or OAuthJWTCertThumbprint"
+    } else {
+        ""
+    };
     CertificateError::Incomplete(match kind {
         Kind::SshPublicKeyFile | Kind::SshPublicKeyBlob => format!(
             "{place}: OAuthJWTCertType {name} holds neither a private key nor a certificate. Add OAuthJWTKey{also}, or use a type that holds both, such as PFXFILE."
@@ -204,7 +216,11 @@ fn no_key(kind: CertificateKind, place: &str, material: &Material) -> Certificat
 }
 
 /// A key without a certificate can be named by a given thumbprint.
-fn bare_key(wanted: &ClientCertificate, mut material: Material, place: String) -> Result<Signer, CertificateError> {
+fn bare_key(
+    wanted: &ClientCertificate,
+    mut material: Material,
+    place: String,
+) -> Result<Signer, CertificateError> {
     let Some(thumbprint) = &wanted.thumbprint else {
         return Err(CertificateError::Incomplete(format!(
             "{place}: there is a private key but no certificate, whose thumbprint Microsoft Entra wants. Add OAuthJWTCertificate or OAuthJWTCertThumbprint."

@@ -22,7 +22,10 @@ pub(super) struct Section {
 pub(super) fn read(place: &str, text: &str, password: &str) -> Result<Material, CertificateError> {
     let mut material = Material::default();
     for section in sections(text).ok_or_else(|| {
-        CertificateError::unusable(place, "the PEM text is damaged: a section does not end, or is not base64. Export it again.")
+        CertificateError::unusable(
+            place,
+            "the PEM text is damaged: a section does not end, or is not base64. Export it again.",
+        )
     })? {
         take(&mut material, place, &section, password)?;
     }
@@ -103,7 +106,10 @@ mod tests {
     fn sections_are_found_with_headers_and_any_line_ends() {
         let text = "Bag Attributes\r\n  x: y\r\n-----BEGIN A B-----\r\nProc-Type: 4,ENCRYPTED\r\n\r\nAQID\r\n-----END A B-----\r\nmore";
         let found = sections(text).unwrap();
-        assert_eq!((found.len(), found[0].label.as_str(), found[0].bytes.as_slice()), (1, "A B", &[1u8, 2, 3][..]));
+        assert_eq!(
+            (found.len(), found[0].label.as_str(), found[0].bytes.as_slice()),
+            (1, "A B", &[1u8, 2, 3][..])
+        );
         assert_eq!(found[0].headers, [("Proc-Type".to_owned(), "4,ENCRYPTED".to_owned())]);
         assert!(sections("-----BEGIN A-----\nAQID\n").is_none());
         assert!(sections("-----BEGIN A-----\n!!\n-----END A-----").is_none());

@@ -6,7 +6,9 @@ use super::material::Material;
 
 /// The certificates of a DER container.
 pub(super) fn read(place: &str, bytes: &[u8]) -> Result<Material, CertificateError> {
-    let damaged = || CertificateError::unusable(place, "the PKCS#7 container is damaged. Export it again, in DER or PEM.");
+    let damaged = || {
+        CertificateError::unusable(place, "the PKCS#7 container is damaged. Export it again, in DER or PEM.")
+    };
     let certificates = certificates(bytes).ok_or_else(damaged)?;
     let mut material = Material::default();
     for element in certificates.filter(|element| element.tag == SEQUENCE) {

@@ -46,7 +46,8 @@ struct Keys {
 
 /// The key in the file.
 pub(super) fn read(place: &str, text: &str, password: &str) -> Result<Material, CertificateError> {
-    let damaged = || CertificateError::unusable(place, "the PuTTY key file is damaged. Save it again with PuTTYgen.");
+    let damaged =
+        || CertificateError::unusable(place, "the PuTTY key file is damaged. Save it again with PuTTYgen.");
     let mut file = parse(text).ok_or_else(damaged)?;
     let mut material = Material::default();
     if file.algorithm.starts_with("ecdsa") {
@@ -54,7 +55,10 @@ pub(super) fn read(place: &str, text: &str, password: &str) -> Result<Material, 
         return Ok(material);
     }
     if file.algorithm != "ssh-rsa" {
-        return Err(CertificateError::unusable(place, "the PuTTY key is not an RSA key. Microsoft Entra accepts assertions signed with RSA keys only; make an RSA key and certificate."));
+        return Err(CertificateError::unusable(
+            place,
+            "the PuTTY key is not an RSA key. Microsoft Entra accepts assertions signed with RSA keys only; make an RSA key and certificate.",
+        ));
     }
     let encrypted = match file.encryption {
         "none" => false,
@@ -63,8 +67,8 @@ pub(super) fn read(place: &str, text: &str, password: &str) -> Result<Material, 
     };
     let keys = keys(&file, encrypted, password).ok_or_else(damaged)?;
     if encrypted {
-        let decryptor =
-            cbc::Decryptor::<aes::Aes256>::new_from_slices(&keys.cipher, &keys.vector).map_err(|_| damaged())?;
+        let decryptor = cbc::Decryptor::<aes::Aes256>::new_from_slices(&keys.cipher, &keys.vector)
+            .map_err(|_| damaged())?;
         decrypt_with(decryptor, &mut file.private).ok_or_else(damaged)?;
     }
     if !has_right_mac(&file, &keys.mac) {
@@ -93,7 +97,16 @@ fn parse(text: &str) -> Option<KeyFile<'_>> {
     let derivation = if version == 3 && encryption != "none" { Some(derivation(&mut lines)?) } else { None };
     let private = block(&mut lines, "Private-Lines")?;
     let mac = from_hex(lines.next()?.strip_prefix("Private-MAC: ")?.trim())?;
-    Some(KeyFile { version, algorithm, encryption, comment, public: public.to_vec(), private, derivation, mac })
+    Some(KeyFile {
+        version,
+        algorithm,
+        encryption,
+        comment,
+        public: public.to_vec(),
+        private,
+        derivation,
+        mac,
+    })
 }
 
 fn block<'a>(lines: &mut impl Iterator<Item = &'a str>, name: &str) -> Option<KeyBytes> {
@@ -122,7 +135,11 @@ fn keys(file: &KeyFile<'_>, encrypted: bool, password: &str) -> Option<Keys> {
         return argon2_keys(derivation, password);
     }
     if file.version == 3 {
-        return Some(Keys { cipher: Zeroizing::default(), vector: Zeroizing::default(), mac: Zeroizing::default() });
+        return Some(Keys {
+            cipher: Zeroizing::default(),
+            vector: Zeroizing::default(),
+            mac: Zeroizing::default(),
+        });
     }
     let sha1 = |parts: &[&[u8]]| {
         let joined = Zeroizing::new(parts.concat());
@@ -146,7 +163,8 @@ fn argon2_keys(derivation: &Derivation<'_>, password: &str) -> Option<Keys> {
     if derivation.memory > MOST_MEMORY_KIB || derivation.passes > MOST_PASSES {
         return None;
     }
-    let parameters = Params::new(derivation.memory, derivation.passes, derivation.parallelism, Some(80)).ok()?;
+    let parameters =
+        Params::new(derivation.memory, derivation.passes, derivation.parallelism, Some(80)).ok()?;
     let mut all = Zeroizing::new(vec![0u8; 80]);
     Argon2::new(algorithm, Version::V0x13, parameters)
         .hash_password_into(password.as_bytes(), &derivation.salt, &mut all)

@@ -32,7 +32,11 @@ pub(super) fn read(
     }
 }
 
-fn read_file(path: &Path, kind: Option<CertificateKind>, password: &str) -> Result<Material, CertificateError> {
+fn read_file(
+    path: &Path,
+    kind: Option<CertificateKind>,
+    password: &str,
+) -> Result<Material, CertificateError> {
     // Secrets mounted by Kubernetes are links; the mode and owner of what they point at are what counts.
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let (bytes, exposed) = match files::read_private(&target, LARGEST_FILE) {

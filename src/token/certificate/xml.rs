@@ -69,7 +69,10 @@ mod tests {
     fn elements_are_found_by_their_local_name() {
         let text = "<?xml version='1.0'?><a:RSAKeyValue xmlns:a='x'>\n<a:D>AQ\n ID</a:D><DP>AA==</DP></a:RSAKeyValue>";
         assert_eq!(element(text, "D").map(|(bytes, _)| bytes.to_vec()), Some(vec![1, 2, 3]));
-        assert!(element(text, "P").is_none() && element(text, "RSAKeyValue").is_none_or(|(bytes, _)| bytes.is_empty()));
+        assert!(
+            element(text, "P").is_none()
+                && element(text, "RSAKeyValue").is_none_or(|(bytes, _)| bytes.is_empty())
+        );
         assert!(read("x", text).is_err());
     }
 

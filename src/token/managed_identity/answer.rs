@@ -51,7 +51,9 @@ pub(super) fn classify(
         let failure = failure(
             now,
             "identity_unavailable",
-            &format!("The managed identity service has a passing problem (HTTP {status}). Nothing needs to be done unless it lasts; the agent tries again."),
+            &format!(
+                "The managed identity service has a passing problem (HTTP {status}). Nothing needs to be done unless it lasts; the agent tries again."
+            ),
         );
         return Outcome::TryLater { after: Some(Duration::from_secs(wait)), failure };
     }
@@ -64,7 +66,9 @@ pub(super) fn classify(
         _ => denied(
             now,
             "identity_refused",
-            &format!("The managed identity service refuses the request (HTTP {status}). Check ManagedIdentitySource, and that the agent runs on the machine whose identity it asks for."),
+            &format!(
+                "The managed identity service refuses the request (HTTP {status}). Check ManagedIdentitySource, and that the agent runs on the machine whose identity it asks for."
+            ),
         ),
     }
 }
@@ -129,10 +133,17 @@ mod tests {
         let answered = Answered { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() };
         match classify(&answered, NOW, failures, Some("id"), echo) {
             Outcome::Refreshed(tokens) => {
-                format!("{} for {}, refresh {}", tokens.access_token.expose(), tokens.lifetime.as_secs(), tokens.refresh_token.is_some())
+                format!(
+                    "{} for {}, refresh {}",
+                    tokens.access_token.expose(),
+                    tokens.lifetime.as_secs(),
+                    tokens.refresh_token.is_some()
+                )
             }
             Outcome::Denied(denial) => format!("denied {}", denial.failure.code),
-            Outcome::TryLater { after, failure } => format!("later {:?} {}", after.map(|after| after.as_secs()), failure.code),
+            Outcome::TryLater { after, failure } => {
+                format!("later {:?} {}", after.map(|after| after.as_secs()), failure.code)
+            }
         }
     }
 
@@ -144,7 +155,13 @@ mod tests {
             (200, imds, 0, true, "t for 86399, refresh false"),
             (200, app, 0, false, "t for 3600, refresh false"),
             (200, app, 0, true, "denied identity_not_confirmed"),
-            (200, r#"{"access_token":"t","expires_on":"1699999999"}"#, 0, false, "later None answer_unusable"),
+            (
+                200,
+                r#"{"access_token":"t","expires_on":"1699999999"}"#,
+                0,
+                false,
+                "later None answer_unusable",
+            ),
             (200, "<html>", 0, false, "later None answer_unusable"),
             (400, "{}", 0, false, "denied identity_not_found"),
             (403, "unreachable", 0, false, "denied identity_refused"),

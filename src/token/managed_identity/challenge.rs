@@ -15,7 +15,9 @@ const LARGEST_FILE: u64 = 4096;
 /// The file that a 401 answer names, if it obeys the rules.
 pub(super) fn file_in(headers: &HeaderMap, folder: &Path) -> Result<PathBuf, String> {
     let refused = |why: &str| {
-        format!("Azure Arc's challenge is refused, because {why}. Check the health of the Arc agent with: azcmagent show.")
+        format!(
+            "Azure Arc's challenge is refused, because {why}. Check the health of the Arc agent with: azcmagent show."
+        )
     };
     let header = headers
         .get(http::header::WWW_AUTHENTICATE)

@@ -52,7 +52,9 @@ impl Source {
         let has = |names: &[&str]| names.iter().all(|name| given(name).is_some());
         let found = match wanted {
             Some(wanted) => wanted,
-            None if has(&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"]) => "SERVICEFABRIC",
+            None if has(&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"]) => {
+                "SERVICEFABRIC"
+            }
             None if has(&["IDENTITY_ENDPOINT", "IDENTITY_HEADER"]) => "APPSERVICE",
             None if has(&["MSI_ENDPOINT", "MSI_SECRET"]) => "AZUREML",
             None if has(&["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"]) || has_arc_agent => "ARC",
@@ -118,7 +120,9 @@ fn authority(text: &str) -> Result<Url, String> {
         None => false,
     };
     if url.scheme() != "https" && !is_loopback {
-        return Err("The environment variable AZURE_AUTHORITY_HOST must be an https address. Correct it.".to_owned());
+        return Err(
+            "The environment variable AZURE_AUTHORITY_HOST must be an https address. Correct it.".to_owned()
+        );
     }
     if !url.path().ends_with('/') {
         let path = format!("{}/", url.path());
@@ -135,7 +139,11 @@ mod tests {
     fn name(wanted: Option<&str>, variables: &[&str], arc: bool) -> String {
         let variable = |name: &str| {
             let known = variables.iter().find(|known| **known == name)?;
-            Some(if known.ends_with("ENDPOINT") || known.ends_with("HOST") { "http://127.0.0.1:9/x".to_owned() } else { "v".to_owned() })
+            Some(if known.ends_with("ENDPOINT") || known.ends_with("HOST") {
+                "http://127.0.0.1:9/x".to_owned()
+            } else {
+                "v".to_owned()
+            })
         };
         match Source::find(wanted, &variable, arc) {
             Ok(source) => format!("{source:?}").split([' ', '(']).next().unwrap().to_owned(),
@@ -172,7 +180,9 @@ mod tests {
 
     #[test]
     fn addresses_come_from_the_documented_variables() {
-        let pod = |name: &str| (name == "AZURE_POD_IDENTITY_AUTHORITY_HOST").then(|| "http://127.0.0.1:7".to_owned());
+        let pod = |name: &str| {
+            (name == "AZURE_POD_IDENTITY_AUTHORITY_HOST").then(|| "http://127.0.0.1:7".to_owned())
+        };
         let Source::Imds { endpoint } = Source::find(None, &pod, false).unwrap() else { panic!() };
         assert_eq!(endpoint.as_str(), "http://127.0.0.1:7/metadata/identity/oauth2/token");
         assert!(authority("http://login.example/").is_err());

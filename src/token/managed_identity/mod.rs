@@ -101,10 +101,18 @@ impl ManagedIdentity {
         let resource = connection.endpoints.graph.origin().ascii_serialization();
         let client_id = connection.auth.client_id.as_deref();
         let Some(request) = request::build(source, &resource, client_id) else {
-            return denied(clock.now(), "identity_unsupported", "This managed identity source cannot be asked. Set another ManagedIdentitySource.");
+            return denied(
+                clock.now(),
+                "identity_unsupported",
+                "This managed identity source cannot be asked. Set another ManagedIdentitySource.",
+            );
         };
         let Some(http) = self.client.get_or_init(direct_client) else {
-            return denied(clock.now(), "identity_unsupported", "The HTTP client could not be made. Check the host's CA certificates.");
+            return denied(
+                clock.now(),
+                "identity_unsupported",
+                "The HTTP client could not be made. Check the host's CA certificates.",
+            );
         };
         let is_arc = matches!(source, Source::Arc { .. });
         let answered = match send(http, &request, None, bound).await {
@@ -137,7 +145,9 @@ impl ManagedIdentity {
         let folder = folder.unwrap_or_else(|| PathBuf::from(challenge::TOKEN_FOLDER));
         let path = challenge::file_in(&challenge.headers, &folder)?;
         let read = tokio::task::spawn_blocking(move || challenge::read(&path)).await;
-        read.unwrap_or_else(|_| Err("Reading Azure Arc's challenge file broke off; the agent tries again.".to_owned()))
+        read.unwrap_or_else(|_| {
+            Err("Reading Azure Arc's challenge file broke off; the agent tries again.".to_owned())
+        })
     }
 }
 
@@ -198,7 +208,11 @@ async fn federated(
 ) -> Outcome {
     let auth = &connection.auth;
     let missing = |what: &str, variable: &str| {
-        denied(clock.now(), "identity_misconfigured", &format!("Workload identity needs {what}. Set {what}, or let the webhook set {variable}."))
+        denied(
+            clock.now(),
+            "identity_misconfigured",
+            &format!("Workload identity needs {what}. Set {what}, or let the webhook set {variable}."),
+        )
     };
     let Some(client_id) = auth.client_id.clone().or_else(|| workload.client_id.clone()) else {
         return missing("OAuthClientId", "AZURE_CLIENT_ID");
@@ -208,13 +222,23 @@ async fn federated(
     };
     let authority = workload.authority.as_ref().unwrap_or(&connection.endpoints.authority);
     let Some(url) = endpoint::token_url(authority, &tenant) else {
-        return denied(clock.now(), "bad_tenant", "The tenant cannot stand in an address. Set AzureTenant to the tenant's domain or id.");
+        return denied(
+            clock.now(),
+            "bad_tenant",
+            "The tenant cannot stand in an address. Set AzureTenant to the tenant's domain or id.",
+        );
     };
     let path = PathBuf::from(&workload.token_file);
     let token = match tokio::task::spawn_blocking(move || token_in(&path)).await {
         Ok(Ok(token)) => token,
         Ok(Err(message)) => return denied(clock.now(), "federated_token_unreadable", &message),
-        Err(_) => return denied(clock.now(), "federated_token_unreadable", "Reading the federated token broke off; the agent tries again."),
+        Err(_) => {
+            return denied(
+                clock.now(),
+                "federated_token_unreadable",
+                "Reading the federated token broke off; the agent tries again.",
+            );
+        }
     };
     let client = ClientIdentity { client_id, tenant };
     let form = endpoint::form(connection, &client, Grant::ClientCredentials, None, claims);
@@ -224,8 +248,9 @@ async fn federated(
 /// The federated token. The kubelet mounts it as a link, and the pod's volume protects it, not its own mode.
 fn token_in(path: &Path) -> Result<Secret, String> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let bytes = files::read_bounded(&target, LARGEST_TOKEN_FILE)
-        .map_err(|error| format!("The federated token (AZURE_FEDERATED_TOKEN_FILE) cannot be read. {error}"))?;
+    let bytes = files::read_bounded(&target, LARGEST_TOKEN_FILE).map_err(|error| {
+        format!("The federated token (AZURE_FEDERATED_TOKEN_FILE) cannot be read. {error}")
+    })?;
     let text = String::from_utf8(bytes).unwrap_or_default();
     if text.trim().is_empty() || !text.trim().bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("{}: not a federated token. Check AZURE_FEDERATED_TOKEN_FILE.", path.display()));

@@ -61,11 +61,36 @@ mod tests {
         let resource = "https://graph.microsoft.com";
         let r = "resource=https%3A%2F%2Fgraph.microsoft.com";
         for (source, url, header, form) in [
-            (Source::Imds { endpoint: endpoint.clone() }, format!("?api-version=2018-02-01&{r}&client_id=id"), ("Metadata", "true"), None),
-            (Source::AppService { endpoint: endpoint.clone(), header: "h".to_owned() }, format!("?api-version=2019-08-01&{r}&client_id=id"), ("X-IDENTITY-HEADER", "h"), None),
-            (Source::Arc { endpoint: endpoint.clone() }, format!("?api-version=2020-06-01&{r}&client_id=id"), ("Metadata", "true"), None),
-            (Source::AzureMl { endpoint: endpoint.clone(), secret: "s".to_owned(), default_client: None }, format!("?api-version=2017-09-01&{r}&clientid=id"), ("secret", "s"), None),
-            (Source::CloudShell { endpoint: endpoint.clone() }, String::new(), ("Metadata", "true"), Some(r.to_owned())),
+            (
+                Source::Imds { endpoint: endpoint.clone() },
+                format!("?api-version=2018-02-01&{r}&client_id=id"),
+                ("Metadata", "true"),
+                None,
+            ),
+            (
+                Source::AppService { endpoint: endpoint.clone(), header: "h".to_owned() },
+                format!("?api-version=2019-08-01&{r}&client_id=id"),
+                ("X-IDENTITY-HEADER", "h"),
+                None,
+            ),
+            (
+                Source::Arc { endpoint: endpoint.clone() },
+                format!("?api-version=2020-06-01&{r}&client_id=id"),
+                ("Metadata", "true"),
+                None,
+            ),
+            (
+                Source::AzureMl { endpoint: endpoint.clone(), secret: "s".to_owned(), default_client: None },
+                format!("?api-version=2017-09-01&{r}&clientid=id"),
+                ("secret", "s"),
+                None,
+            ),
+            (
+                Source::CloudShell { endpoint: endpoint.clone() },
+                String::new(),
+                ("Metadata", "true"),
+                Some(r.to_owned()),
+            ),
         ] {
             let request = build(&source, resource, Some("id")).unwrap();
             assert_eq!(request.url.as_str(), format!("http://127.0.0.1:9/token{url}"));

@@ -3,10 +3,10 @@
 
 use super::errors::OAuthError;
 use crate::answer::{Call, decode};
-use crate::state::State;
 use crate::options::{
     CONFIDENTIAL_CLIENT_ID, CONFIDENTIAL_CLIENT_SECRET, EXPIRED_CLIENT_SECRET, PUBLIC_CLIENT_ID,
 };
+use crate::state::State;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 

@@ -104,7 +104,10 @@ impl Credentials {
             return refused(700_023, "Client assertion audience claim does not match Realm issuer.");
         }
         if claims["iss"] != app.client_id() || claims["sub"] != app.client_id() {
-            return refused(700_021, "Client assertion application identifier doesn't match 'client_id' parameter.");
+            return refused(
+                700_021,
+                "Client assertion application identifier doesn't match 'client_id' parameter.",
+            );
         }
         let now = now_seconds();
         // RFC 7519 allows fractions; the service's own documents show whole seconds, and so nothing else is taken.

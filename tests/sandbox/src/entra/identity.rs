@@ -39,7 +39,10 @@ pub(crate) fn serve(shared: &Shared, call: &Call) -> Option<Answer> {
         return Some(planned);
     }
     Some(answer(&mut state, service, call).unwrap_or_else(|(status, text)| {
-        Answer::json(status, &json!({"error": "invalid_request", "error_description": format!("{text} ({path})")}))
+        Answer::json(
+            status,
+            &json!({"error": "invalid_request", "error_description": format!("{text} ({path})")}),
+        )
     }))
 }
 
@@ -69,7 +72,10 @@ fn answer(state: &mut State, service: Service, call: &Call) -> Result<Answer, (u
         return Err((405, "Method not allowed"));
     }
     if call.header(header) != Some(value) {
-        return Err((if service == Service::AppService { 403 } else { 400 }, "Required metadata header not specified"));
+        return Err((
+            if service == Service::AppService { 403 } else { 400 },
+            "Required metadata header not specified",
+        ));
     }
     if call.header("x-forwarded-for").is_some() {
         return Err((403, "A proxied request is not from this machine"));
@@ -99,8 +105,14 @@ fn answer(state: &mut State, service: Service, call: &Call) -> Result<Answer, (u
 fn token(state: &mut State, service: Service) -> Answer {
     let roles: Vec<String> = APPLICATION_ROLES.iter().map(|role| (*role).to_owned()).collect();
     let lifetime = state.options.access_token_lifetime;
-    let token =
-        state.tokens.issue_access(&mut state.fresh, &state.options, App::Confidential, None, &roles, lifetime);
+    let token = state.tokens.issue_access(
+        &mut state.fresh,
+        &state.options,
+        App::Confidential,
+        None,
+        &roles,
+        lifetime,
+    );
     let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
     let mut body = json!({
         "access_token": token,
