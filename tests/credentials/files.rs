@@ -88,7 +88,6 @@ impl Files {
             "pkcs8 -topk8 -in key.pem -v1 PBE-SHA1-3DES -passout PASS -out encrypted-pbes1.pem",
             "ecparam -name prime256v1 -genkey -noout -out ec-key.pem",
             "req -x509 -new -key ec-key.pem -days 90 -subj /CN=curve -out ec-cert.pem",
-            "req -x509 -new -key key.pem -days -1 -subj /CN=expired -out expired.pem",
             "crl2pkcs7 -nocrl -certfile cert.pem -out cert.p7b",
             "crl2pkcs7 -nocrl -certfile cert.pem -outform DER -out cert.p7b.der",
         ] {
@@ -105,18 +104,22 @@ impl Files {
             ("encrypted-scrypt-both.pem", ["encrypted-scrypt.pem", "cert.pem"]),
             ("encrypted-pbes1-both.pem", ["encrypted-pbes1.pem", "cert.pem"]),
             ("ec-both.pem", ["ec-key.pem", "ec-cert.pem"]),
-            ("expired-both.pem", ["key.pem", "expired.pem"]),
             ("mismatch.pem", ["key.pem", "other-cert.pem"]),
         ] {
             self.join(name, &parts);
         }
-        // Years ahead: faketime is not needed when the dates are given.
-        self.openssl("req -new -key key.pem -subj /CN=future -out future.csr");
+        // Only `openssl ca` takes dates as they are.
         std::fs::write(self.path("ca.conf"), "[ca]\ndefault_ca=c\n[c]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n").unwrap();
         std::fs::write(self.path("index"), "").unwrap();
         std::fs::write(self.path("serial"), "01\n").unwrap();
-        self.openssl("ca -batch -config ca.conf -selfsign -keyfile key.pem -in future.csr -startdate 20400101000000Z -enddate 20410101000000Z -notext -out future.pem");
-        self.join("future-both.pem", &["key.pem", "future.pem"]);
+        for (name, from, to) in [
+            ("expired", "20200101000000Z", "20210101000000Z"),
+            ("future", "20400101000000Z", "20410101000000Z"),
+        ] {
+            self.openssl(&format!("req -new -key key.pem -subj /CN={name} -out {name}.csr"));
+            self.openssl(&format!("ca -batch -config ca.conf -selfsign -keyfile key.pem -in {name}.csr -startdate {from} -enddate {to} -notext -out {name}.pem"));
+            self.join(&format!("{name}-both.pem"), &["key.pem", &format!("{name}.pem")]);
+        }
         std::fs::write(self.path("noise"), vec![0x5a; 10 * 1024 * 1024]).unwrap();
         std::fs::write(self.path("garbage"), "this is not a certificate").unwrap();
         std::fs::write(self.path("key.xml"), self.xml()).unwrap();
