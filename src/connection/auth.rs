@@ -149,8 +149,10 @@ fn service_principal(values: &mut Values<'_>, auth: &Auth) {
     }
     let scheme = auth.scheme.as_str();
     let has_credential = !matches!(auth.credential, ClientCredential::None);
-    let is_explained =
-        ["OAuthClientSecret", "OAuthJWTCert", "OAuthJWTCertType"].iter().any(|name| values.has_fault(name));
+    // A certificate that came to nothing has a fault of its own.
+    let is_explained = values.has_fault("OAuthClientSecret")
+        || values.is_given("OAuthJWTCert")
+        || values.is_given("OAuthJWTCertType");
     if !has_credential && !is_explained {
         let (name, wanted) = match auth.scheme {
             AuthScheme::AzureServicePrincipalCert => (

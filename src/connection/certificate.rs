@@ -181,8 +181,8 @@ pub(super) fn credential(values: &mut Values<'_>, scheme: AuthScheme) -> ClientC
         return ClientCredential::ManagedIdentity(values.choice("ManagedIdentitySource"));
     }
     let secret = values.secret("OAuthClientSecret");
-    let folder_kind = values.choice("OAuthJWTCertType").and_then(kind_named).filter(|kind| kind.is_folder());
-    let has_certificate = values.is_given("OAuthJWTCert") || folder_kind.is_some();
+    let kind = values.choice("OAuthJWTCertType").and_then(kind_named);
+    let has_certificate = values.is_given("OAuthJWTCert") || kind.is_some_and(CertificateKind::is_folder);
     if has_certificate && secret.is_some() {
         values.fault("OAuthJWTCert", "An application proves itself by OAuthClientSecret or by OAuthJWTCert, not by both. Remove one of the two.");
     }
@@ -195,7 +195,7 @@ pub(super) fn credential(values: &mut Values<'_>, scheme: AuthScheme) -> ClientC
         }
         return secret.map_or(ClientCredential::None, ClientCredential::Secret);
     }
-    match certificate(values) {
+    match certificate(values, kind) {
         Some(certificate) => ClientCredential::Certificate(Box::new(certificate)),
         None => ClientCredential::None,
     }
@@ -205,12 +205,12 @@ fn kind_named(name: &str) -> Option<CertificateKind> {
     CertificateKind::ALL.into_iter().find(|kind| kind.as_str() == name)
 }
 
-fn certificate(values: &mut Values<'_>) -> Option<ClientCertificate> {
+fn certificate(values: &mut Values<'_>, kind: Option<CertificateKind>) -> Option<ClientCertificate> {
     if !values.is_given("OAuthJWTCertType") {
         values.fault("OAuthJWTCertType", "OAuthJWTCert needs OAuthJWTCertType, which says what it is. Write for example PFXFILE or PEMKEY_FILE.");
         return None;
     }
-    let kind = kind_named(values.choice("OAuthJWTCertType")?)?;
+    let kind = kind?;
     let source = source(values, kind)?;
     let password = values.secret("OAuthJWTCertPassword");
     let subject = values.text("OAuthJWTCertSubject").unwrap_or_else(|| "*".to_owned());
