@@ -36,6 +36,9 @@ const CELLS: &[Cell] = &[
     Cell { scheme: "AzureMSI", initiate: "", credential: "", gives_tokens: false, sent: "", at_first: "ok", after_end: "ok" },
 ];
 
+/// Long enough to be seen in use on a busy machine, short enough to wait for its end.
+const GIVEN_LIFE: Duration = Duration::from_secs(8);
+
 fn connection(cell: &Cell, sandbox: &Sandbox, certificate: &str) -> String {
     let mut text = format!(
         "connections:\n  cell:\n    AuthScheme: {}\n    AzureEnvironment: CUSTOM\n    AuthorityHost: {}\n    GraphEndpoint: {}\n",
@@ -60,7 +63,7 @@ fn connection(cell: &Cell, sandbox: &Sandbox, certificate: &str) -> String {
         line("AzureTenant", &sandbox.tenant_id());
     }
     if cell.gives_tokens {
-        let tokens = sandbox.issue_delegated_tokens_for(&sandbox.first_user().upn, Duration::from_secs(3));
+        let tokens = sandbox.issue_delegated_tokens_for(&sandbox.first_user().upn, GIVEN_LIFE);
         line("OAuthAccessToken", &tokens.access_token);
         if cell.initiate != "OFF" {
             line("OAuthRefreshToken", &tokens.refresh_token);
@@ -69,50 +72,46 @@ fn connection(cell: &Cell, sandbox: &Sandbox, certificate: &str) -> String {
     text
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_cell_of_scheme_and_initiate() {
+#[test]
+fn every_cell_of_scheme_and_initiate() {
     let files = Files::make();
-    let certificate = files.path("both.pem").display().to_string();
-    let (files, certificate) = (std::sync::Arc::new(files), std::sync::Arc::new(certificate));
     // Side by side, because each waits for the end of a token.
-    let walks = CELLS.iter().map(|cell| {
-        let (files, certificate) = (std::sync::Arc::clone(&files), std::sync::Arc::clone(&certificate));
-        tokio::spawn(async move { walk(cell, &files, &certificate).await })
+    std::thread::scope(|scope| {
+        for cell in CELLS {
+            let files = &files;
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(walk(cell, files, &files.path("both.pem").display().to_string()));
+            });
+        }
     });
-    for walk in walks.collect::<Vec<_>>() {
-        walk.await.unwrap();
-    }
 }
 
 async fn walk(cell: &Cell, files: &Files, certificate: &str) {
-    {
-        let shown = format!("{} {} {}", cell.scheme, cell.initiate, cell.credential);
-        let options =
-            SandboxOptions { access_token_lifetime: Duration::from_secs(4), ..SandboxOptions::default() };
-        let sandbox = Sandbox::start(options);
-        sandbox.register_certificate(&files.text("cert.pem"));
-        let agent = Setup::new()
-            .environment("AZURE_POD_IDENTITY_AUTHORITY_HOST", sandbox.login_url())
-            .drop_in("c.yaml", &connection(cell, &sandbox, certificate))
-            .start();
-        agent.await_state("cell", cell.at_first).await;
-        let requests = || sandbox.token_requests().len() + sandbox.identity_requests().len();
-        if cell.after_end == "ok" {
-            // A second request for the renewing ones: the first token's end has been met.
-            eventually(&format!("{shown} renews"), async || requests() >= 2).await;
-            agent.await_state("cell", "ok").await;
-        } else {
-            agent.await_state("cell", cell.after_end).await;
-            assert_eq!(requests(), 0, "{shown}: nothing is sent");
-        }
-        for request in sandbox.token_requests() {
-            let form = request.form();
-            let field =
-                |name: &str| form.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
-            let assertion = if field("client_assertion").is_empty() { "" } else { " assertion" };
-            assert_eq!(format!("{}{assertion}", field("grant_type")), cell.sent, "{shown}");
-            assert_eq!(field("client_secret").is_empty(), cell.credential != "secret", "{shown}");
-        }
-        assert_eq!(sandbox.identity_requests().is_empty(), cell.scheme != "AzureMSI", "{shown}");
+    let shown = format!("{} {} {}", cell.scheme, cell.initiate, cell.credential);
+    let options = SandboxOptions { access_token_lifetime: GIVEN_LIFE, ..SandboxOptions::default() };
+    let sandbox = Sandbox::start(options);
+    sandbox.register_certificate(&files.text("cert.pem"));
+    let agent = Setup::new()
+        .environment("AZURE_POD_IDENTITY_AUTHORITY_HOST", sandbox.login_url())
+        .drop_in("c.yaml", &connection(cell, &sandbox, certificate))
+        .start();
+    agent.await_state("cell", cell.at_first).await;
+    let requests = || sandbox.token_requests().len() + sandbox.identity_requests().len();
+    if cell.after_end == "ok" {
+        // A second request for the renewing ones: the first token's end has been met.
+        eventually(&format!("{shown} renews"), async || requests() >= 2).await;
+        agent.await_state("cell", "ok").await;
+    } else {
+        agent.await_state("cell", cell.after_end).await;
+        assert_eq!(requests(), 0, "{shown}: nothing is sent");
     }
+    for request in sandbox.token_requests() {
+        let form = request.form();
+        let field = |name: &str| form.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
+        let assertion = if field("client_assertion").is_empty() { "" } else { " assertion" };
+        assert_eq!(format!("{}{assertion}", field("grant_type")), cell.sent, "{shown}");
+        assert_eq!(field("client_secret").is_empty(), cell.credential != "secret", "{shown}");
+    }
+    assert_eq!(sandbox.identity_requests().is_empty(), cell.scheme != "AzureMSI", "{shown}");
 }

@@ -85,12 +85,7 @@ mod tests {
                 ("secret", "s"),
                 None,
             ),
-            (
-                Source::CloudShell { endpoint: endpoint.clone() },
-                String::new(),
-                ("Metadata", "true"),
-                Some(r.to_owned()),
-            ),
+            (Source::CloudShell { endpoint }, String::new(), ("Metadata", "true"), Some(r.to_owned())),
         ] {
             let request = build(&source, resource, Some("id")).unwrap();
             assert_eq!(request.url.as_str(), format!("http://127.0.0.1:9/token{url}"));

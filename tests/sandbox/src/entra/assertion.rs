@@ -162,7 +162,7 @@ fn subject_public_key_info(certificate: &[u8]) -> Option<Vec<u8>> {
 /// Tag, content and what follows.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, first) = (*bytes.first()?, usize::from(*bytes.get(1)?));
-    let digits = if first < 128 { 0 } else { first - 128 };
+    let digits = first.saturating_sub(128);
     let length = match digits {
         0 => first,
         1..=3 => bytes.get(2..2 + digits)?.iter().fold(0, |length, digit| length * 256 + usize::from(*digit)),

@@ -25,7 +25,7 @@ pub(crate) struct ArcChallenge {
 pub(crate) fn serve(shared: &Shared, call: &Call) -> Option<Answer> {
     let (service, path) = match call.path() {
         path @ "/metadata/identity/oauth2/token" => (Service::Imds, path),
-        path @ "/msi/token" => (Service::AppService, path),
+        path @ "/msi/token" => (Service::WebApp, path),
         path @ "/arc/metadata/identity/oauth2/token" => (Service::Arc, path),
         path @ "/azureml/token" => (Service::AzureMl, path),
         path @ "/cloudshell/token" => (Service::CloudShell, path),
@@ -49,7 +49,7 @@ pub(crate) fn serve(shared: &Shared, call: &Call) -> Option<Answer> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Service {
     Imds,
-    AppService,
+    WebApp,
     Arc,
     AzureMl,
     CloudShell,
@@ -63,7 +63,7 @@ fn answer(state: &mut State, service: Service, call: &Call) -> Result<Answer, (u
     let field = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let (method, header, value, version, id_name) = match service {
         Service::Imds => ("GET", "metadata", "true", Some("2018-02-01"), "client_id"),
-        Service::AppService => ("GET", "x-identity-header", IDENTITY_HEADER, Some("2019-08-01"), "client_id"),
+        Service::WebApp => ("GET", "x-identity-header", IDENTITY_HEADER, Some("2019-08-01"), "client_id"),
         Service::Arc => ("GET", "metadata", "true", Some("2020-06-01"), "client_id"),
         Service::AzureMl => ("GET", "secret", IDENTITY_HEADER, Some("2017-09-01"), "clientid"),
         Service::CloudShell => ("POST", "metadata", "true", None, "client_id"),
@@ -73,7 +73,7 @@ fn answer(state: &mut State, service: Service, call: &Call) -> Result<Answer, (u
     }
     if call.header(header) != Some(value) {
         return Err((
-            if service == Service::AppService { 403 } else { 400 },
+            if service == Service::WebApp { 403 } else { 400 },
             "Required metadata header not specified",
         ));
     }
@@ -87,7 +87,7 @@ fn answer(state: &mut State, service: Service, call: &Call) -> Result<Answer, (u
     let resource = field("resource").ok_or((400, "Missing parameter resource"))?;
     if format!("{}/", resource.trim_end_matches('/')) != own {
         // App Service is known for a vague 500 here.
-        return Err((if service == Service::AppService { 500 } else { 400 }, "Unknown resource"));
+        return Err((if service == Service::WebApp { 500 } else { 400 }, "Unknown resource"));
     }
     if field(id_name).is_some_and(|id| id != CONFIDENTIAL_CLIENT_ID) {
         return Err((400, "Identity not found"));
