@@ -142,10 +142,14 @@ async fn trouble_passes_and_a_missing_identity_needs_an_administrator() {
 #[tokio::test]
 async fn a_challenge_outside_its_folder_is_refused() {
     let sandbox = tenant();
-    sandbox.set_arc_challenge("/etc/shadow.key", "proof");
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // It exists and holds what is asked for, so that only the rule on its place keeps it from being sent.
+    std::fs::write(elsewhere.path().join("a.key"), "proof").unwrap();
+    sandbox.set_arc_challenge(elsewhere.path().join("a.key"), "proof");
     let arc = [
         ("IDENTITY_ENDPOINT", format!("{}/arc/metadata/identity/oauth2/token", sandbox.login_url())),
         ("IMDS_ENDPOINT", sandbox.login_url().to_owned()),
+        ("O365_AGENT_ARC_TOKEN_DIRECTORY", folder.path().display().to_string()),
     ];
     let agent = start(&sandbox, &arc, "");
     agent.await_state("machine", "needs_admin").await;
