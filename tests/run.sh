@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # command:package. vim and sed save drop-ins the way operators do; strace watches the order of fsync and rename.
-needed=(vim:vim-tiny strace:strace systemd-analyze:systemd curl:curl)
+# openssl, keytool, puttygen and ssh-keygen make the keys and certificates that operators have.
+needed=(vim:vim-tiny strace:strace systemd-analyze:systemd curl:curl openssl:openssl keytool:default-jre-headless
+    puttygen:putty-tools ssh-keygen:openssh-client)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")

@@ -138,7 +138,7 @@ const RESERVED: [(&str, &[&str], &str); 14] = [
     ("print!(", &["src/cli"], "only cli prints"),
     (
         "header::AUTHORIZATION",
-        &["src/graph", "src/control/guard.rs", "src/cli/client.rs"],
+        &["src/graph", "src/control/guard.rs", "src/cli/client.rs", "src/token/managed_identity/mod.rs"],
         "one function sets Authorization",
     ),
     ("SystemTime::now", &["src/clock.rs"], "time comes from the Clock"),

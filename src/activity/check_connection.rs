@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::engine::Live;
@@ -11,6 +12,7 @@ use super::model::{TestReport, TestStep};
 use crate::catalog::Owner;
 use crate::clock::{Clock, Stopwatch};
 use crate::graph::{CallContext, Effect, GraphError, GraphRequest};
+use crate::token::certificate::inspect;
 
 /// How far the machine's clock may be off before tokens and certificates begin to fail.
 const CLOCK_TOLERANCE_SECONDS: u64 = 120;
@@ -34,11 +36,11 @@ pub(super) async fn check_connection(
 ) -> TestReport {
     let mut report = Report { steps: Vec::new(), failed: false };
     let stopwatch = Clock::stopwatch();
-    report.add(
-        "configuration",
-        stopwatch,
-        user.as_ref().map(|_| configuration(live)).map_err(ActivityError::message),
-    );
+    let configured = match user.as_ref().map_err(ActivityError::message) {
+        Ok(_) => certificate(live, clock).await.map(|certificate| configuration(live) + &certificate),
+        Err(message) => Err(message),
+    };
+    report.add("configuration", stopwatch, configured);
     let stopwatch = Clock::stopwatch();
     let store = match report.failed {
         true => Ok(String::new()),
@@ -89,6 +91,21 @@ fn configuration(live: &Live) -> String {
         if connection.is_delegated() { "for a signed-in user" } else { "as an application" },
         connection.endpoints.graph
     )
+}
+
+/// What is found where the client certificate should be, as a sentence that follows others.
+async fn certificate(live: &Live, clock: &Clock) -> Result<String, String> {
+    let (connection, now) = (Arc::clone(&live.connection), clock.now());
+    let found = tokio::task::spawn_blocking(move || inspect(&connection, now)).await;
+    let report = match found {
+        Ok(Ok(Some(report))) => report,
+        Ok(Ok(None)) => return Ok(String::new()),
+        Ok(Err(error)) => return Err(error.to_string()),
+        Err(_) => return Err("Reading the certificate broke off. Report this with the log.".to_owned()),
+    };
+    let subject = report.subject.unwrap_or_else(|| format!("with thumbprint {}", report.thumbprint));
+    let end = report.not_after.map_or_else(String::new, |end| format!(", valid until {end}"));
+    Ok(format!(" Certificate {subject} from {}{end}.", report.source))
 }
 
 async fn token(live: &Live, clock: &Clock, context: &CallContext) -> Result<String, String> {

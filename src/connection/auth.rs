@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::values::Values;
-use super::{Auth, AuthScheme, ClientCredential, InitiateOAuth, SeedTokens};
+use super::{Auth, AuthScheme, ClientCredential, InitiateOAuth, SeedTokens, certificate};
 use crate::clock::Timestamp;
 
 /// Reads and checks what belongs to signing in. `None` when something needed is missing; the faults say what.
@@ -21,17 +21,17 @@ pub(super) fn check(values: &mut Values<'_>, scheme: AuthScheme) -> Option<Auth>
         initiate,
         tenant: tenant(values),
         client_id: client_id(values),
-        credential: values
-            .secret("OAuthClientSecret")
-            .map_or(ClientCredential::None, ClientCredential::Secret),
+        credential: certificate::credential(values, scheme),
         seed,
         scope: values.text("Scope"),
     };
     match scheme {
         AuthScheme::AzureAd => azure_ad(values, &auth),
-        AuthScheme::AzureServicePrincipal => service_principal(values, &auth),
-        // Refused already, with the whole scheme.
-        AuthScheme::AzureMsi | AuthScheme::AzureServicePrincipalCert => {}
+        AuthScheme::AzureServicePrincipal | AuthScheme::AzureServicePrincipalCert => {
+            service_principal(values, &auth);
+        }
+        // The machine knows what it needs to know; OAuthClientId picks one of several identities.
+        AuthScheme::AzureMsi => {}
     }
     Some(auth)
 }
@@ -147,15 +147,33 @@ fn service_principal(values: &mut Values<'_>, auth: &Auth) {
         );
         values.fault("AzureTenant", message);
     }
-    let secret = matches!(auth.credential, ClientCredential::Secret(_)).then_some(&auth.credential);
-    if is_missing(values, "OAuthClientSecret", secret) {
-        values.fault("OAuthClientSecret", "AuthScheme AzureServicePrincipal needs OAuthClientSecret. Give it, best as { file: } or { credential: }.");
+    let scheme = auth.scheme.as_str();
+    let has_credential = !matches!(auth.credential, ClientCredential::None);
+    // A certificate that came to nothing has a fault of its own.
+    let is_explained = values.has_fault("OAuthClientSecret")
+        || values.is_given("OAuthJWTCert")
+        || values.is_given("OAuthJWTCertType");
+    if !has_credential && !is_explained {
+        let (name, wanted) = match auth.scheme {
+            AuthScheme::AzureServicePrincipalCert => (
+                "OAuthJWTCert",
+                "OAuthJWTCert with OAuthJWTCertType. Give them here or below AdvancedConfigurations.",
+            ),
+            _ => (
+                "OAuthClientSecret",
+                "OAuthClientSecret, or OAuthJWTCert with OAuthJWTCertType. Give one of them, best as { file: } or { credential: }.",
+            ),
+        };
+        values.fault(name, format!("AuthScheme {scheme} needs {wanted}"));
     }
     // Both can be read from a given access token.
     if no_access_token(values, auth) {
         for (name, value) in [("OAuthClientId", &auth.client_id), ("AzureTenant", &auth.tenant)] {
             if is_missing(values, name, value.as_ref()) {
-                values.fault(name, format!("AuthScheme AzureServicePrincipal needs {name}, unless OAuthAccessToken is given. Add it."));
+                values.fault(
+                    name,
+                    format!("AuthScheme {scheme} needs {name}, unless OAuthAccessToken is given. Add it."),
+                );
             }
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::values::{Surroundings, VERSION, Values};
+use super::values::{Surroundings, Values};
 use super::{
     AuthScheme, Connection, ConnectionName, Generation, Template, activities, auth, digest, endpoints, proxy,
     store,
@@ -99,21 +99,12 @@ fn auth_scheme(values: &mut Values<'_>) -> Option<AuthScheme> {
         values.fault("AuthScheme", "AuthScheme is missing. Write AzureAD or AzureServicePrincipal.");
         return None;
     }
-    let scheme = match values.choice("AuthScheme")? {
+    Some(match values.choice("AuthScheme")? {
         "AzureAD" => AuthScheme::AzureAd,
         "AzureMSI" => AuthScheme::AzureMsi,
         "AzureServicePrincipal" => AuthScheme::AzureServicePrincipal,
         _ => AuthScheme::AzureServicePrincipalCert,
-    };
-    if matches!(scheme, AuthScheme::AzureMsi | AuthScheme::AzureServicePrincipalCert) {
-        let name = scheme.as_str();
-        let message = format!(
-            "{name} is not supported by this version ({VERSION}) of o365-agent. \
-             Use AzureAD or AzureServicePrincipal with a client secret."
-        );
-        values.fault("AuthScheme", message);
-    }
-    Some(scheme)
+    })
 }
 
 /// 0 means "no bound" to the driver; nothing waits without a bound here, so it becomes the longest one.

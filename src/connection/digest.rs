@@ -39,8 +39,14 @@ pub(super) fn of(connection: &Connection) -> [u8; 32] {
     add(format!("{max_rows:?} {page_size:?} {read_only:?} {mailbox_concurrency:?} {activities:?}").as_bytes());
     add(format!("{variables:?} {fixed_variables:?}").as_bytes());
     let client_secret = match &auth.credential {
-        ClientCredential::None => None,
+        ClientCredential::None | ClientCredential::ManagedIdentity(_) => None,
         ClientCredential::Secret(secret) => Some(secret),
+        ClientCredential::Certificate(certificate) => {
+            for secret in certificate.secrets() {
+                add(secret.expose().as_bytes());
+            }
+            None
+        }
     };
     let proxy_password = proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
     for secret in

@@ -208,6 +208,10 @@ pub enum ClientCredential {
     None,
     /// `client_secret` in the form body.
     Secret(Secret),
+    /// An assertion signed with a certificate's key (RFC 7523 section 2.2).
+    Certificate(Box<super::ClientCertificate>),
+    /// The machine vouches for it; `ManagedIdentitySource`, unless it is to be found out.
+    ManagedIdentity(Option<&'static str>),
 }
 
 /// Tokens given in the configuration. They count only while they differ from the seed recorded in the store.

@@ -63,6 +63,7 @@ const WITH_OAUTH: &[AuthScheme] =
 const WITH_SECRET: &[AuthScheme] = &[AuthScheme::AzureAd, AuthScheme::AzureServicePrincipal];
 const WITH_CERTIFICATE: &[AuthScheme] =
     &[AuthScheme::AzureServicePrincipal, AuthScheme::AzureServicePrincipalCert];
+const ONLY_MACHINE: &[AuthScheme] = &[AuthScheme::AzureMsi];
 const SIGN_IN: &[AuthScheme] = &[AuthScheme::AzureAd];
 
 /// The words of `AuthScheme`.
@@ -92,6 +93,10 @@ const CERTIFICATE_TYPES: &[&str] = &[
     "XMLBLOB",
 ];
 
+/// The words of `ManagedIdentitySource`, in the order in which the environment is asked for them.
+pub const MANAGED_IDENTITY_SOURCES: &[&str] =
+    &["SERVICEFABRIC", "APPSERVICE", "AZUREML", "ARC", "CLOUDSHELL", "KUBERNETES", "IMDS"];
+
 const OWN_LOG: &str = "The agent writes its own log; see [Logging] in jitterbit.conf.";
 const OWN_POOL: &str = "The agent keeps its own connections to Microsoft Graph open.";
 const NO_CACHE: &str = "The agent keeps no copy of the data.";
@@ -99,7 +104,7 @@ const NO_LISTS: &str = "It narrows what a driver shows in its metadata; the agen
 const NO_FIREWALL: &str =
     "Firewalls of the SOCKS and TUNNEL kinds are not supported. Use ProxyServer for an HTTP proxy.";
 const OTHER_URL: &str = "The agent makes this address from AuthorityHost and AzureTenant. Use AzureEnvironment: CUSTOM with AuthorityHost.";
-const CERT: Use = Use::Unsupported;
+const OWN_ISSUER: &str = "Entra wants the client id there, and the agent writes it.";
 
 const fn used(
     name: &'static str,
@@ -138,46 +143,63 @@ pub const PROPERTIES: &[Property] = &[
     used("OAuthRefreshToken", Kind::Secret, WITH_OAUTH, "The refresh token to begin with."),
     used("OAuthClientId", Kind::Text, ALL, "The application's id."),
     used("OAuthClientSecret", Kind::Secret, WITH_SECRET, "The application's secret."),
-    Property {
-        name: "OAuthJWTCert",
-        kind: Kind::Secret,
-        schemes: WITH_CERTIFICATE,
-        usage: CERT,
-        help: "The application's certificate.",
-    },
-    Property {
-        name: "OAuthJWTCertType",
-        kind: Kind::Choice(CERTIFICATE_TYPES),
-        schemes: WITH_CERTIFICATE,
-        usage: CERT,
-        help: "What kind of thing OAuthJWTCert is.",
-    },
-    Property {
-        name: "OAuthJWTCertPassword",
-        kind: Kind::Secret,
-        schemes: WITH_CERTIFICATE,
-        usage: CERT,
-        help: "The password of OAuthJWTCert.",
-    },
-    Property {
-        name: "OAuthJWTCertSubject",
-        kind: Kind::Text,
-        schemes: WITH_CERTIFICATE,
-        usage: CERT,
-        help: "Which certificate of OAuthJWTCert to take.",
-    },
+    used("OAuthJWTCert", Kind::Secret, WITH_CERTIFICATE, "The application's certificate."),
+    used(
+        "OAuthJWTCertType",
+        Kind::Choice(CERTIFICATE_TYPES),
+        WITH_CERTIFICATE,
+        "What kind of thing OAuthJWTCert is.",
+    ),
+    used("OAuthJWTCertPassword", Kind::Secret, WITH_CERTIFICATE, "The password of OAuthJWTCert."),
+    used("OAuthJWTCertSubject", Kind::Text, WITH_CERTIFICATE, "Which certificate of OAuthJWTCert to take."),
+    used(
+        "OAuthJWTCertThumbprint",
+        Kind::Text,
+        WITH_CERTIFICATE,
+        "The thumbprint of the certificate, for a key that comes without one.",
+    ),
+    used(
+        "OAuthJWTCertificate",
+        Kind::Secret,
+        WITH_CERTIFICATE,
+        "The certificate of a key that comes without one: a path or its contents.",
+    ),
+    used(
+        "OAuthJWTKey",
+        Kind::Secret,
+        WITH_CERTIFICATE,
+        "The private key of a certificate that comes without one: a path or its contents.",
+    ),
+    used(
+        "OAuthAssertionAlgorithm",
+        Kind::Choice(&["PS256", "RS256"]),
+        WITH_CERTIFICATE,
+        "How client assertions are signed: PS256, or RS256 for older servers.",
+    ),
+    used(
+        "OAuthAssertionSendX5c",
+        Kind::Boolean,
+        WITH_CERTIFICATE,
+        "Whether client assertions carry the certificate chain.",
+    ),
+    used(
+        "ManagedIdentitySource",
+        Kind::Choice(MANAGED_IDENTITY_SOURCES),
+        ONLY_MACHINE,
+        "What vouches for the machine, instead of what its environment tells.",
+    ),
     Property {
         name: "OAuthJWTIssuer",
         kind: Kind::Text,
         schemes: WITH_CERTIFICATE,
-        usage: CERT,
+        usage: Use::Ignored(OWN_ISSUER),
         help: "The issuer of the client assertion.",
     },
     Property {
         name: "OAuthJWTSubject",
         kind: Kind::Text,
         schemes: WITH_CERTIFICATE,
-        usage: CERT,
+        usage: Use::Ignored(OWN_ISSUER),
         help: "The subject of the client assertion.",
     },
     used(

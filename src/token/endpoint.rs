@@ -63,7 +63,7 @@ pub(super) fn form(
                 form.append_pair("scope", &with_offline_access(scope));
             }
         }
-        Grant::ClientCredentials => {
+        Grant::ClientCredentials | Grant::ManagedIdentity => {
             form.append_pair("grant_type", "client_credentials");
             form.append_pair(
                 "scope",
@@ -72,7 +72,8 @@ pub(super) fn form(
         }
     }
     match &connection.auth.credential {
-        ClientCredential::None => {}
+        // A certificate's assertion is added by `proof`, which may read files.
+        ClientCredential::None | ClientCredential::Certificate(_) | ClientCredential::ManagedIdentity(_) => {}
         ClientCredential::Secret(secret) => {
             form.append_pair("client_secret", secret.expose());
         }

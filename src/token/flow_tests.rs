@@ -328,8 +328,6 @@ async fn fixed_handles_and_unusable_configurations_say_what_they_are() {
 
     let folder = state_folder();
     let keeper = keeper(folder.path());
-    let machine =
-        connection("machine").with(|connection| connection.auth.scheme = AuthScheme::AzureMsi).finish();
     let nothing = connection("nothing")
         .with(|connection| connection.auth.initiate = InitiateOAuth::GetAndRefresh)
         .finish();
@@ -337,14 +335,11 @@ async fn fixed_handles_and_unusable_configurations_say_what_they_are() {
         .seeded(None, Some("rt"))
         .with(|connection| connection.auth.client_id = None)
         .finish();
-    keeper.apply(&set_of(&[&machine, &nothing, &nameless]));
+    keeper.apply(&set_of(&[&nothing, &nameless]));
     let error = |connection: Arc<Connection>| {
         let handle = handle(&keeper, &connection);
         async move { handle.get(PATIENCE).await.unwrap_err() }
     };
-    assert!(
-        matches!(error(machine).await, TokenError::NeedsAdmin(failure) if failure.message.contains("AzureMSI"))
-    );
     assert!(
         matches!(error(nothing).await, TokenError::NeedsSignIn(failure) if failure.message.contains("Sign in"))
     );

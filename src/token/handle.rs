@@ -88,6 +88,7 @@ impl Shared {
             next_refresh_at: None,
             token_generation: 0,
             token_fingerprint: None,
+            certificate_expires_at: None,
             refreshable: kept,
             last_error: None,
         };

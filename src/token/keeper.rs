@@ -20,6 +20,7 @@ use super::fixed;
 use super::handle::{Blocked, Shared, TokenHandle};
 use super::model::{ConnectionState, TokenError, TokenFailure};
 use super::plan::TokenPlan;
+use super::proof::ClientProof;
 use super::store::{self, Shelf, StoreReport};
 use super::task::ConnectionTask;
 use super::transaction::Context;
@@ -168,6 +169,7 @@ impl Keeper {
                         clock: self.clock.clone(),
                         refresh: self.settings.refresh.clone(),
                         permits: self.permits(connection),
+                        proof: ClientProof::of_process(),
                     };
                     let (shared, metrics) = (Arc::clone(&shared), Arc::clone(&self.metrics));
                     let task = ConnectionTask::new(

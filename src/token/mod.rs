@@ -6,14 +6,18 @@
 
 mod advice;
 mod answer;
+mod assertion;
+pub mod certificate;
 mod claims;
 mod endpoint;
 mod fixed;
 mod handle;
 mod keeper;
+mod managed_identity;
 mod model;
 mod opening;
 mod plan;
+mod proof;
 mod publish;
 mod state;
 mod store;

@@ -68,6 +68,9 @@ pub struct TokenStatus {
     pub token_generation: TokenGeneration,
     /// The first 12 hex digits of the access token's SHA-256, to compare two views of one store.
     pub token_fingerprint: Option<String>,
+    /// When the client certificate that was read last ends; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_expires_at: Option<Timestamp>,
     /// Whether the agent can get a new token by itself.
     pub refreshable: bool,
     /// The last failure, until a success.

@@ -13,6 +13,7 @@ use super::{chance, state};
 
 /// Reads the store, claims it when nobody owns it, and takes new seed tokens over.
 pub(super) async fn open(context: Arc<Context>) -> Result<Arc<Stored>, StoreError> {
+    context.proof.look(&context.connection, &context.clock).await;
     if let Some(unsaved) = context.store.unsaved()
         && !counts(&context, Some(&unsaved))
     {

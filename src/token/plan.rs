@@ -38,6 +38,8 @@ pub(super) enum Grant {
     RefreshToken,
     /// RFC 6749 section 4.4.
     ClientCredentials,
+    /// The machine's identity service.
+    ManagedIdentity,
 }
 
 /// An access token from the configuration.
@@ -66,18 +68,13 @@ impl TokenPlan {
     /// Decides what can be done with `auth`, seen at `now`.
     pub(super) fn make(auth: &Auth, now: Timestamp) -> Self {
         const NO_GIVEN_TOKEN: &str = "InitiateOAuth is OFF but no OAuthAccessToken is given. Give a token, or set InitiateOAuth to REFRESH or GETANDREFRESH.";
-        const NO_SECRET: &str =
-            "AuthScheme AzureServicePrincipal needs OAuthClientSecret to get a token. Set OAuthClientSecret.";
+        const NO_CREDENTIAL: &str =
+            "An application needs OAuthClientSecret or OAuthJWTCert to get a token. Set one of them.";
         let given = given_token(auth, now);
         let seed = seed(auth, given.as_ref());
         match (auth.scheme, auth.initiate, &auth.credential) {
-            (AuthScheme::AzureMsi, ..) => Self::Impossible(
-                "AuthScheme AzureMSI is not available in this version of the agent. Use AzureServicePrincipal.",
-            ),
-            (AuthScheme::AzureServicePrincipalCert, ..) if auth.initiate != InitiateOAuth::Off => {
-                Self::Impossible(
-                    "AuthScheme AzureServicePrincipalCert is not available in this version of the agent. Use AzureServicePrincipal with OAuthClientSecret.",
-                )
+            (AuthScheme::AzureMsi, ..) => {
+                Self::Kept(KeptPlan { grants: &[Grant::ManagedIdentity], seed: None, sign_in: false })
             }
             (_, InitiateOAuth::Off, _) => given.map_or(Self::Impossible(NO_GIVEN_TOKEN), Self::Fixed),
             (AuthScheme::AzureAd, initiate, _) => Self::Kept(KeptPlan {
@@ -85,12 +82,14 @@ impl TokenPlan {
                 seed,
                 sign_in: initiate == InitiateOAuth::GetAndRefresh,
             }),
-            (_, _, ClientCredential::Secret(_)) => Self::Kept(KeptPlan {
+            (_, _, ClientCredential::Secret(_) | ClientCredential::Certificate(_)) => Self::Kept(KeptPlan {
                 grants: &[Grant::RefreshToken, Grant::ClientCredentials],
                 seed,
                 sign_in: false,
             }),
-            (_, _, ClientCredential::None) => Self::Impossible(NO_SECRET),
+            (_, _, ClientCredential::None | ClientCredential::ManagedIdentity(_)) => {
+                Self::Impossible(NO_CREDENTIAL)
+            }
         }
     }
 }
@@ -142,6 +141,7 @@ mod tests {
                     .map(|grant| match grant {
                         Grant::RefreshToken => "refresh",
                         Grant::ClientCredentials => "mint",
+                        Grant::ManagedIdentity => "machine",
                     })
                     .collect();
                 let seed =
@@ -180,10 +180,10 @@ mod tests {
             (AzureServicePrincipal, Refresh, true, true, true, "refresh+mint seed=both sign_in=false"),
             (AzureServicePrincipal, GetAndRefresh, false, false, true, "refresh+mint seed=none sign_in=false"),
             (AzureServicePrincipal, GetAndRefresh, false, true, true, "refresh+mint seed=refresh sign_in=false"),
-            (AzureServicePrincipal, GetAndRefresh, false, false, false, "impossible: AuthScheme AzureServicePrincipal needs"),
+            (AzureServicePrincipal, GetAndRefresh, false, false, false, "impossible: An application needs"),
             (AzureServicePrincipalCert, Off, true, false, false, "fixed"),
-            (AzureServicePrincipalCert, Refresh, true, true, false, "impossible: AuthScheme AzureServicePrincipalCert"),
-            (AzureMsi, GetAndRefresh, false, false, false, "impossible: AuthScheme AzureMSI"),
+            (AzureServicePrincipalCert, Refresh, true, true, false, "impossible: An application needs"),
+            (AzureMsi, GetAndRefresh, false, false, false, "machine seed=none sign_in=false"),
         ];
         for (scheme, initiate, access, refresh, secret, expected) in rows {
             let mut auth = auth(*scheme, *initiate);

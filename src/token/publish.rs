@@ -40,6 +40,7 @@ impl ConnectionTask {
             next_refresh_at: self.state.due(now),
             token_generation: self.known.generation,
             token_fingerprint: held.map(|held| held.token.secret.fingerprint()),
+            certificate_expires_at: self.context.proof.certificate_expires_at(),
             refreshable: self.context.can_refresh(&self.known),
             last_error: failure,
         };

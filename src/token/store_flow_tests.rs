@@ -44,6 +44,7 @@ fn drive(connection: &Arc<Connection>, store: Arc<dyn Store>) -> TokenHandle {
         clock,
         refresh: settings("unused".as_ref()).refresh,
         permits: Arc::new(Semaphore::new(4)),
+        proof: super::proof::ClientProof::of_process(),
     };
     let task = ConnectionTask::new(
         Arc::clone(&shared),

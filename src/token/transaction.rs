@@ -19,6 +19,7 @@ use super::claims::read_claims;
 use super::endpoint::{self, ClientIdentity};
 use super::model::TokenFailure;
 use super::plan::{Grant, KeptPlan};
+use super::proof::ClientProof;
 use super::state;
 use super::store::{DeniedMarker, OpenStore, StoreError, StoreLock, Stored, StoredAccess};
 use super::{advice, chance};
@@ -34,6 +35,8 @@ pub(super) struct Context {
     pub(super) refresh: Refresh,
     /// Token requests at once to this token host.
     pub(super) permits: Arc<Semaphore>,
+    /// How the client proves itself beyond a secret.
+    pub(super) proof: ClientProof,
 }
 
 /// What a refresh is asked for.
@@ -175,6 +178,14 @@ impl Context {
         ask: &Ask,
         skew: &mut Option<i64>,
     ) -> Result<Outcome, Settled> {
+        if grant == Grant::ManagedIdentity {
+            let (bound, claims) = (self.refresh.request_timeout, ask.claims.as_deref());
+            return Ok(self
+                .proof
+                .identity
+                .fetch(&self.connection, &self.http, claims, bound, &self.clock)
+                .await);
+        }
         let client = self.identity(current).map_err(|failure| {
             let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
             Settled::Denied { denial, stored: Arc::new(current.clone()) }
@@ -189,6 +200,12 @@ impl Context {
         };
         let refresh_token = current.refresh_token.as_ref().map(|token| token.expose().as_str());
         let form = endpoint::form(&self.connection, &client, grant, refresh_token, ask.claims.as_deref());
+        let proven =
+            self.proof.add_to_form(form, &self.connection, &client.client_id, &url, &self.clock).await;
+        let form = proven.map_err(|failure| {
+            let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
+            Settled::Denied { denial, stored: Arc::new(current.clone()) }
+        })?;
         let Ok(Ok(_permit)) =
             tokio::time::timeout(self.refresh.request_timeout, self.permits.acquire()).await
         else {
@@ -289,7 +306,7 @@ impl Context {
             Grant::RefreshToken => {
                 current.refresh_token.is_some() && (ask.operator || self.recorded_denial(current).is_none())
             }
-            Grant::ClientCredentials => true,
+            Grant::ClientCredentials | Grant::ManagedIdentity => true,
         }
     }
 

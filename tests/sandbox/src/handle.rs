@@ -3,6 +3,7 @@
 
 use crate::controls::{self, IssuedTokens};
 use crate::data::directory::{ADMINISTRATOR, WITHOUT_MAILBOX};
+use crate::entra::identity::ArcChallenge;
 use crate::faults::Fault;
 use crate::http::{Service, listen, serve};
 use crate::options::SandboxOptions;
@@ -135,6 +136,27 @@ impl Sandbox {
     /// Signs the confidential application in on its own; there is no refresh token.
     pub fn issue_app_token(&self) -> IssuedTokens {
         controls::issue_app_token(&mut self.shared.lock(), None)
+    }
+
+    /// Registers the certificates of a PEM text on the confidential application; answers how many there were.
+    pub fn register_certificate(&self, pem: &str) -> usize {
+        self.shared.lock().credentials.register(pem)
+    }
+
+    /// Makes the confidential application trust that federated token, and no other.
+    pub fn trust_federated_token(&self, token: &str) {
+        self.shared.lock().credentials.trust_federated_token(token);
+    }
+
+    /// Makes the Azure Arc service ask for the proof in that file.
+    pub fn set_arc_challenge(&self, file: impl Into<std::path::PathBuf>, proof: &str) {
+        let challenge = ArcChallenge { file: file.into(), proof: proof.to_owned() };
+        self.shared.lock().arc_challenge = Some(challenge);
+    }
+
+    /// The latest requests to the machine's identity services, oldest first.
+    pub fn identity_requests(&self) -> Vec<RecordedRequest> {
+        self.shared.lock().identity_requests.iter().cloned().collect()
     }
 
     /// The counters.

@@ -27,6 +27,7 @@ mod state;
 mod time;
 
 pub use controls::IssuedTokens;
+pub use entra::identity::IDENTITY_HEADER;
 pub use faults::{Fault, FaultAction, FaultTarget};
 pub use handle::{Sandbox, SandboxUser};
 pub use options::{

@@ -15,6 +15,9 @@ pub(crate) async fn serve(shared: &Shared, call: &Call) -> Outcome {
     if path.starts_with("/admin/") {
         return Outcome::Answer(admin::serve(shared, call));
     }
+    if let Some(answer) = entra::identity::serve(shared, call) {
+        return Outcome::Answer(answer);
+    }
     let segments: Vec<String> = path.trim_matches('/').split('/').map(decode).collect();
     let [tenant, "oauth2", "v2.0", "token"] = &segments.iter().map(String::as_str).collect::<Vec<_>>()[..]
     else {

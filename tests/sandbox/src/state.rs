@@ -3,6 +3,8 @@
 
 use crate::answer::Call;
 use crate::data::tenant::Tenant;
+use crate::entra::assertion::Credentials;
+use crate::entra::identity::ArcChallenge;
 use crate::entra::store::TokenStore;
 use crate::faults::FaultPlan;
 use crate::graph::cache::PageCache;
@@ -81,6 +83,12 @@ pub(crate) struct State {
     pub(crate) login_origin: String,
     /// The directory and mailboxes.
     pub(crate) tenant: Tenant,
+    /// Certificates and federated tokens of the confidential application.
+    pub(crate) credentials: Credentials,
+    /// Azure Arc's challenge; without one its answers come at once.
+    pub(crate) arc_challenge: Option<ArcChallenge>,
+    /// The latest requests to the machine's identity services.
+    pub(crate) identity_requests: VecDeque<RecordedRequest>,
     /// Tokens.
     pub(crate) tokens: TokenStore,
     /// Planned faults.
@@ -112,6 +120,9 @@ impl Shared {
             graph_origin,
             login_origin,
             tenant,
+            credentials: Credentials::default(),
+            arc_challenge: None,
+            identity_requests: VecDeque::new(),
             tokens: TokenStore::default(),
             faults: FaultPlan::default(),
             pages: PageCache::default(),

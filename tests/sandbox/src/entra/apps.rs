@@ -6,6 +6,7 @@ use crate::answer::{Call, decode};
 use crate::options::{
     CONFIDENTIAL_CLIENT_ID, CONFIDENTIAL_CLIENT_SECRET, EXPIRED_CLIENT_SECRET, PUBLIC_CLIENT_ID,
 };
+use crate::state::State;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -46,7 +47,12 @@ pub(crate) fn field<'a>(form: &'a Form, name: &str) -> Option<&'a str> {
 }
 
 /// Which application sends the request; fails unless its credential is right.
-pub(crate) fn authenticate(call: &Call, form: &Form, tenant: &str) -> Result<App, OAuthError> {
+pub(crate) fn authenticate(
+    state: &mut State,
+    call: &Call,
+    form: &Form,
+    tenant: &str,
+) -> Result<App, OAuthError> {
     let basic = basic_credential(call);
     let client_id = match (&basic, field(form, "client_id")) {
         (_, Some(client_id)) => client_id.to_owned(),
@@ -55,7 +61,6 @@ pub(crate) fn authenticate(call: &Call, form: &Form, tenant: &str) -> Result<App
     };
     let app = App::find(&client_id).ok_or_else(|| OAuthError::unknown_application(&client_id, tenant))?;
     let secret = field(form, "client_secret").map(str::to_owned).or(basic.map(|(_, secret)| secret));
-    // Client assertions belong here once the sandbox knows certificates; until then they are refused as unusable.
     let assertion = field(form, "client_assertion");
     match (app, secret, assertion) {
         (App::Public, None, None) => Ok(app),
@@ -65,7 +70,10 @@ pub(crate) fn authenticate(call: &Call, form: &Form, tenant: &str) -> Result<App
             Err(OAuthError::expired_secret(app.client_id()))
         }
         (App::Confidential, Some(_), _) => Err(OAuthError::wrong_secret(app.client_id())),
-        (App::Confidential, None, Some(_)) => Err(OAuthError::unknown_certificate(app.client_id())),
+        (App::Confidential, None, Some(_)) => {
+            let audience = format!("{}{}", state.login_origin, call.path());
+            state.credentials.verify(app, form, &audience).map(|()| app)
+        }
         (App::Confidential, None, None) => Err(OAuthError::no_credential()),
     }
 }

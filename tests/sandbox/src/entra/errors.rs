@@ -67,14 +67,6 @@ impl OAuthError {
         Self::new(401, "invalid_client", 7_000_222, text)
     }
 
-    /// The certificate is not registered.
-    pub(crate) fn unknown_certificate(client_id: &str) -> Self {
-        let text = format!(
-            "The certificate used to sign the client assertion is not registered on app '{client_id}'."
-        );
-        Self::new(401, "invalid_client", 700_027, text)
-    }
-
     /// A confidential application came without a credential.
     pub(crate) fn no_credential() -> Self {
         let text =

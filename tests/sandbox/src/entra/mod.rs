@@ -2,7 +2,9 @@
 //! Never serves Graph data.
 
 pub(crate) mod apps;
+pub(crate) mod assertion;
 pub(crate) mod errors;
 pub(crate) mod grants;
+pub(crate) mod identity;
 pub(crate) mod store;
 pub(crate) mod token;

@@ -45,14 +45,20 @@ fn grant(state: &mut State, tenant: &str, call: &Call, form: &Form) -> Result<Gr
     }
     let grant_type = field(form, "grant_type").ok_or_else(|| OAuthError::missing_parameter("grant_type"))?;
     match grant_type {
-        "refresh_token" => grants::refresh_token(state, authenticate(call, form, tenant)?, form),
+        "refresh_token" => {
+            let app = authenticate(state, call, form, tenant)?;
+            grants::refresh_token(state, app, form)
+        }
         "client_credentials" if shared_tenant => Err(OAuthError::new(
             400,
             "invalid_request",
             9_001_023,
             "The grant type is not supported over the /common or /consumers endpoints. Please use the /organizations or tenant-specific endpoint.",
         )),
-        "client_credentials" => grants::client_credentials(state, authenticate(call, form, tenant)?, form),
+        "client_credentials" => {
+            let app = authenticate(state, call, form, tenant)?;
+            grants::client_credentials(state, app, form)
+        }
         // Device code and authorization code have their place here.
         other => Err(OAuthError::unsupported_grant(other)),
     }

@@ -1,0 +1,191 @@
+//! Which service vouches for this machine, decided from its environment variables alone (Microsoft Learn, "How to use
+//! managed identities for Azure resources", and the order of Microsoft's own libraries). Asks no server.
+
+use url::Url;
+
+/// What the environment says.
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Where a machine's token comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Azure Service Fabric.
+    ServiceFabric,
+    /// App Service, Functions, Container Apps, Automation.
+    AppService { endpoint: Url, header: String },
+    /// Azure Machine Learning.
+    AzureMl { endpoint: Url, secret: String, default_client: Option<String> },
+    /// A machine outside Azure, connected with Azure Arc.
+    Arc { endpoint: Url },
+    /// Azure Cloud Shell.
+    CloudShell { endpoint: Url },
+    /// Workload identity of Kubernetes.
+    Kubernetes(Workload),
+    /// The metadata service of a virtual machine.
+    Imds { endpoint: Url },
+}
+
+/// What the workload identity webhook puts into a pod's environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Workload {
+    pub(super) token_file: String,
+    pub(super) client_id: Option<String>,
+    pub(super) tenant: Option<String>,
+    pub(super) authority: Option<Url>,
+}
+
+const IMDS_HOST: &str = "http://169.254.169.254";
+const IMDS_PATH: &str = "/metadata/identity/oauth2/token";
+const ARC_ENDPOINT: &str = "http://localhost:40342/metadata/identity/oauth2/token";
+
+impl Source {
+    /// The source that `ManagedIdentitySource` names, else the first that the environment tells of.
+    ///
+    /// # Errors
+    /// A sentence that names the variable that is missing or wrong.
+    pub(super) fn find(
+        wanted: Option<&str>,
+        variable: Variable<'_>,
+        has_arc_agent: bool,
+    ) -> Result<Self, String> {
+        let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let has = |names: &[&str]| names.iter().all(|name| given(name).is_some());
+        let found = match wanted {
+            Some(wanted) => wanted,
+            None if has(&["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT"]) => {
+                "SERVICEFABRIC"
+            }
+            None if has(&["IDENTITY_ENDPOINT", "IDENTITY_HEADER"]) => "APPSERVICE",
+            None if has(&["MSI_ENDPOINT", "MSI_SECRET"]) => "AZUREML",
+            None if has(&["IDENTITY_ENDPOINT", "IMDS_ENDPOINT"]) || has_arc_agent => "ARC",
+            None if has(&["MSI_ENDPOINT"]) => "CLOUDSHELL",
+            None if has(&["AZURE_FEDERATED_TOKEN_FILE"]) => "KUBERNETES",
+            None => "IMDS",
+        };
+        Self::of(found, &given)
+    }
+
+    fn of(name: &str, given: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let text = |variable: &str| {
+            given(variable).ok_or_else(|| {
+                format!("The managed identity source {name} needs the environment variable {variable}, which is not set. Set it, or correct ManagedIdentitySource.")
+            })
+        };
+        let address = |variable: &str| text(variable).and_then(|value| address(variable, &value));
+        Ok(match name {
+            "SERVICEFABRIC" => Self::ServiceFabric,
+            "APPSERVICE" => {
+                Self::AppService { endpoint: address("IDENTITY_ENDPOINT")?, header: text("IDENTITY_HEADER")? }
+            }
+            "AZUREML" => Self::AzureMl {
+                endpoint: address("MSI_ENDPOINT")?,
+                secret: text("MSI_SECRET")?,
+                default_client: given("DEFAULT_IDENTITY_CLIENT_ID"),
+            },
+            "ARC" => {
+                let endpoint = given("IDENTITY_ENDPOINT").unwrap_or_else(|| ARC_ENDPOINT.to_owned());
+                Self::Arc { endpoint: self::address("IDENTITY_ENDPOINT", &endpoint)? }
+            }
+            "CLOUDSHELL" => Self::CloudShell { endpoint: address("MSI_ENDPOINT")? },
+            "KUBERNETES" => Self::Kubernetes(Workload {
+                token_file: text("AZURE_FEDERATED_TOKEN_FILE")?,
+                client_id: given("AZURE_CLIENT_ID"),
+                tenant: given("AZURE_TENANT_ID"),
+                authority: given("AZURE_AUTHORITY_HOST").map(|host| authority(&host)).transpose()?,
+            }),
+            _ => {
+                let host = given("AZURE_POD_IDENTITY_AUTHORITY_HOST").unwrap_or_else(|| IMDS_HOST.to_owned());
+                let mut endpoint = self::address("AZURE_POD_IDENTITY_AUTHORITY_HOST", &host)?;
+                endpoint.set_path(IMDS_PATH);
+                Self::Imds { endpoint }
+            }
+        })
+    }
+}
+
+fn address(variable: &str, text: &str) -> Result<Url, String> {
+    Url::parse(text.trim())
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+        .ok_or_else(|| format!("The environment variable {variable} is not an http address. Correct it."))
+}
+
+/// An address that a federated token may be sent to.
+fn authority(text: &str) -> Result<Url, String> {
+    let mut url = address("AZURE_AUTHORITY_HOST", text)?;
+    let is_loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if url.scheme() != "https" && !is_loopback {
+        return Err(
+            "The environment variable AZURE_AUTHORITY_HOST must be an https address. Correct it.".to_owned()
+        );
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn name(wanted: Option<&str>, variables: &[&str], arc: bool) -> String {
+        let variable = |name: &str| {
+            let known = variables.iter().find(|known| **known == name)?;
+            Some(if known.ends_with("ENDPOINT") || known.ends_with("HOST") {
+                "http://127.0.0.1:9/x".to_owned()
+            } else {
+                "v".to_owned()
+            })
+        };
+        match Source::find(wanted, &variable, arc) {
+            Ok(source) => format!("{source:?}").split([' ', '(']).next().unwrap().to_owned(),
+            Err(message) => message,
+        }
+    }
+
+    #[test]
+    fn the_documented_order() {
+        let everything = [
+            "IDENTITY_ENDPOINT",
+            "IDENTITY_HEADER",
+            "IDENTITY_SERVER_THUMBPRINT",
+            "MSI_ENDPOINT",
+            "MSI_SECRET",
+            "IMDS_ENDPOINT",
+            "AZURE_FEDERATED_TOKEN_FILE",
+        ];
+        let without = |gone: &[&str]| {
+            let left: Vec<&str> = everything.into_iter().filter(|name| !gone.contains(name)).collect();
+            name(None, &left, false)
+        };
+        assert_eq!(without(&[]), "ServiceFabric");
+        assert_eq!(without(&["IDENTITY_SERVER_THUMBPRINT"]), "AppService");
+        assert_eq!(without(&["IDENTITY_HEADER"]), "AzureMl");
+        assert_eq!(without(&["IDENTITY_HEADER", "MSI_SECRET"]), "Arc");
+        assert_eq!(without(&["IDENTITY_ENDPOINT", "MSI_SECRET"]), "CloudShell");
+        assert_eq!(without(&["IDENTITY_ENDPOINT", "MSI_ENDPOINT"]), "Kubernetes");
+        assert_eq!(name(None, &[], true), "Arc");
+        assert_eq!(name(None, &[], false), "Imds");
+        assert_eq!(name(Some("IMDS"), &everything, true), "Imds");
+        assert!(name(Some("APPSERVICE"), &[], false).contains("IDENTITY_ENDPOINT"));
+    }
+
+    #[test]
+    fn addresses_come_from_the_documented_variables() {
+        let pod = |name: &str| {
+            (name == "AZURE_POD_IDENTITY_AUTHORITY_HOST").then(|| "http://127.0.0.1:7".to_owned())
+        };
+        let Source::Imds { endpoint } = Source::find(None, &pod, false).unwrap() else { panic!() };
+        assert_eq!(endpoint.as_str(), "http://127.0.0.1:7/metadata/identity/oauth2/token");
+        assert!(authority("http://login.example/").is_err());
+        assert_eq!(authority("https://login.example").unwrap().as_str(), "https://login.example/");
+    }
+}
