@@ -5,12 +5,14 @@ mod activities;
 mod auth;
 mod check;
 mod digest;
-mod endpoints;
+pub(crate) mod endpoints;
 mod load;
 mod model;
 pub mod properties;
 mod proxy;
 mod registry;
+mod scope;
+mod server_trust;
 mod store;
 mod template;
 #[cfg(test)]
@@ -18,6 +20,8 @@ mod tests;
 mod values;
 mod variables;
 
+pub use crate::settings::ProxyKind;
 pub use model::*;
 pub use registry::{Changes, Registry, check_directory};
+pub use server_trust::ServerTrust;
 pub use template::substitute_json;
