@@ -64,8 +64,8 @@ fn wrong_credentials(proxy: &Proxy) -> Trouble {
         _ => ("[Proxy] User", "its password"),
     };
     let message = match proxy.user {
-        None => format!("{} wants a user and password. Give {user} and {password}.", capital(shown(proxy))),
-        Some(_) => format!("{} does not accept its user and password. Check {user} and {password}.", capital(shown(proxy))),
+        None => format!("{} wants a user and password. Give {user} and {password}.", capital(&shown(proxy))),
+        Some(_) => format!("{} does not accept its user and password. Check {user} and {password}.", capital(&shown(proxy))),
     };
     Trouble { code: "proxy_refused", message }
 }
@@ -86,13 +86,13 @@ fn about_proxy(proxy: &Proxy, text: &str, target: &Url) -> Trouble {
     {
         let message = format!(
             "{} does not connect to {host}. Check that it allows this host and that it can reach it, or write {host} into its exceptions.",
-            capital(shown(proxy))
+            capital(&shown(proxy))
         );
         return Trouble { code: "proxy_cannot_connect", message };
     }
     let message = format!(
         "{} cannot be reached, or did not make the connection to {host} in time. Check its host and port, its type, and the network.",
-        capital(shown(proxy))
+        capital(&shown(proxy))
     );
     Trouble { code: "proxy_unreachable", message }
 }
@@ -155,7 +155,7 @@ fn find_tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     None
 }
 
-fn capital(text: String) -> String {
+fn capital(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
