@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::authority::{Authority, server_cert, server_cert_text, tenant_with, thumbprint};
-use crate::support::{Agent, Setup, application};
+use crate::support::{Agent, Setup, application, delegated};
 
 pub(crate) fn users() -> Value {
     json!({"object": "Users", "fields": ["id"], "limit": 1})
@@ -70,10 +70,10 @@ async fn what_is_not_believed_is_named_with_the_remedy_and_sent_nothing() {
 async fn graph_is_checked_like_the_token_server() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (login, graph) = (tenant_with(authority.server()), tenant_with(other.server()));
-    let text = application(&login, "app", &server_cert(authority.certificate().display()))
+    let text = delegated(&login, "app", &server_cert(authority.certificate().display()))
         .replace(&login.graph_url(), &graph.graph_url());
     let agent = Setup::new().drop_in("a.yaml", &text).start();
-    agent.await_state("app", "ok").await;
+    agent.call(http::Method::POST, "/v1/connections/app/refresh", &[], None).await.expect(200);
     let body = json!({"object": "Users", "fields": ["id"], "limit": 1, "timeoutSeconds": 3});
     let answer = agent.post("/v1/connections/app/query", body).await;
     assert!(answer.status >= 500 && answer.text().contains("SSLServerCert"), "{}", answer.text());

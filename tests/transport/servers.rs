@@ -8,8 +8,9 @@ use std::time::Instant;
 use crate::support::PATIENCE;
 
 pub(crate) const USER: &str = "agent";
-/// Characters that a header, an address and a configuration line treat in different ways.
-pub(crate) const PASSWORD: &str = "pr0xy%41pw";
+pub(crate) const PASSWORD: &str = "pr0xypw";
+/// Characters that have a meaning in an address; tinyproxy takes none of them.
+pub(crate) const SOCKS_PASSWORD: &str = "s%41:c@k/s";
 
 #[derive(Debug)]
 pub(crate) struct ProxyServer {
@@ -33,10 +34,33 @@ impl ProxyServer {
         })
     }
 
-    /// A SOCKS5 server that wants [`USER`] and [`PASSWORD`].
+    /// The other common HTTP proxy, which answers 407 to wrong credentials too (tinyproxy says 401).
+    pub(crate) fn squid() -> Self {
+        Self::start("/usr/sbin/squid", |port, folder, log| {
+            let (conf, users) = (folder.join("squid.conf"), folder.join("users"));
+            // As root, squid changes to a user of its own, which has to write here.
+            std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+            let hash = Command::new("openssl").args(["passwd", "-apr1", PASSWORD]).output().unwrap().stdout;
+            std::fs::write(&users, format!("{USER}:{}", String::from_utf8(hash).unwrap())).unwrap();
+            let text = format!(
+                "http_port 127.0.0.1:{port}\nauth_param basic program /usr/lib/squid/basic_ncsa_auth {}\n\
+                 auth_param basic children 2 startup=1 idle=1\nacl known proxy_auth REQUIRED\n\
+                 http_access allow known\nhttp_access deny all\naccess_log stdio:{}\ncache_log {}\ncache deny all\n\
+                 pid_filename none\npinger_enable off\nmax_filedescriptors 1024\ncoredump_dir {}\n",
+                users.display(),
+                log.display(),
+                folder.join("cache.log").display(),
+                folder.display()
+            );
+            std::fs::write(&conf, text).unwrap();
+            vec!["-N".to_owned(), "-f".to_owned(), conf.display().to_string()]
+        })
+    }
+
+    /// A SOCKS5 server that wants [`USER`] and [`SOCKS_PASSWORD`].
     pub(crate) fn microsocks() -> Self {
         Self::start("microsocks", |port, _, _| {
-            ["-i", "127.0.0.1", "-p", &port.to_string(), "-u", USER, "-P", PASSWORD].map(str::to_owned).to_vec()
+            ["-i", "127.0.0.1", "-p", &port.to_string(), "-u", USER, "-P", SOCKS_PASSWORD].map(str::to_owned).to_vec()
         })
     }
 

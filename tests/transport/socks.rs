@@ -2,7 +2,7 @@
 
 use crate::authority::{Authority, server_cert, tenant_with};
 use crate::certificates::{last_error, users};
-use crate::servers::{PASSWORD, ProxyServer, USER, free_port};
+use crate::servers::{SOCKS_PASSWORD, ProxyServer, USER, free_port};
 use crate::support::{Setup, application, tenant};
 
 fn wall(port: u16, password: &str) -> String {
@@ -22,11 +22,11 @@ async fn a_socks_server_carries_http_and_https() {
     let past = format!("{}      ProxyExceptions: 127.0.0.1\n", wall(free_port(), "x"));
     let agent = Setup::new()
         .conf(&format!(
-            "[Proxy]\nType=socks5\nHost=127.0.0.1\nPort={}\nUser={USER}\nPassword={PASSWORD}\n",
+            "[Proxy]\nType=socks5\nHost=127.0.0.1\nPort={}\nUser={USER}\nPassword={SOCKS_PASSWORD}\n",
             socks.port
         ))
-        .drop_in("a.yaml", &application(&secure, "https", &format!("{}{cert}", wall(socks.port, PASSWORD))))
-        .drop_in("b.yaml", &application(&plain, "http", &wall(socks.port, PASSWORD)))
+        .drop_in("a.yaml", &application(&secure, "https", &format!("{}{cert}", wall(socks.port, SOCKS_PASSWORD))))
+        .drop_in("b.yaml", &application(&plain, "http", &wall(socks.port, SOCKS_PASSWORD)))
         .drop_in("c.yaml", &agents)
         .drop_in("d.yaml", &application(&plain, "past", &past))
         .start();
@@ -55,7 +55,7 @@ async fn wrong_credentials_and_absence_are_blamed_on_the_firewall() {
     let agent = Setup::new()
         .drop_in("a.yaml", &application(&sandbox, "wrong", &wall(socks.port, "wrong")))
         .drop_in("b.yaml", &application(&sandbox, "nobody", &without))
-        .drop_in("c.yaml", &application(&sandbox, "away", &wall(away, PASSWORD)))
+        .drop_in("c.yaml", &application(&sandbox, "away", &wall(away, SOCKS_PASSWORD)))
         .start();
     for (name, code, word) in [
         ("wrong", "proxy_refused", "Check FirewallUser"),

@@ -84,8 +84,11 @@ fn about_proxy(proxy: &Proxy, text: &str, target: &Url) -> Trouble {
     if contains(&["tunnel error: unsuccessful", "tunnel error: unexpected end of file"])
         || (text.contains("SOCKS error: ") && !contains(&["failed to create underlying connection", "io error"]))
     {
+        // Some proxies refuse a wrong password with another status than 407, and the tunnel's status is not passed on.
+        let credentials =
+            if proxy.user.is_some() { "that it accepts its user and password, " } else { "" };
         let message = format!(
-            "{} does not connect to {host}. Check that it allows this host and that it can reach it, or write {host} into its exceptions.",
+            "{} does not connect to {host}. Check {credentials}that it allows {host} and that it can reach it, or write {host} into its exceptions.",
             capital(&shown(proxy))
         );
         return Trouble { code: "proxy_cannot_connect", message };
@@ -115,7 +118,8 @@ fn about_tls(error: &rustls::Error, peer: &str, trust: &ServerTrust) -> Trouble 
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => format!(
             "The certificate of {peer} is for another name. Write the address with the name it was made for, or have it made for this one."
         ),
-        CertificateError::UnknownIssuer => match trust {
+        // A signature that does not fit: another authority of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => match trust {
             ServerTrust::Certificates(_) => format!(
                 "The certificate of {peer} comes neither from an authority that this host trusts nor from one in SSLServerCert. Check that SSLServerCert holds the CA certificate of this very server."
             ),
