@@ -7,8 +7,6 @@ mod trouble;
 mod trust;
 
 #[cfg(test)]
-mod trouble_tests;
-#[cfg(test)]
 mod trust_tests;
 
 use std::fmt;
