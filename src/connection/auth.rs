@@ -52,7 +52,10 @@ fn with_grant(values: &mut Values<'_>, scheme: AuthScheme) -> AuthScheme {
         }
         (Some("CODE"), AuthScheme::AzureAd) | (None, _) => scheme,
         (Some(_), _) => {
-            values.notice("OAuthGrantType", format!("OAuthGrantType has no effect. AuthScheme {} decides the grant.", scheme.as_str()));
+            values.notice(
+                "OAuthGrantType",
+                format!("OAuthGrantType has no effect. AuthScheme {} decides the grant.", scheme.as_str()),
+            );
             scheme
         }
     }
@@ -189,7 +192,10 @@ fn service_principal(values: &mut Values<'_>, auth: &Auth) {
     }
     let secret = matches!(auth.credential, ClientCredential::Secret(_)).then_some(&auth.credential);
     if is_missing(values, "OAuthClientSecret", secret) {
-        values.fault("OAuthClientSecret", format!("{who} needs OAuthClientSecret. Give it, best as {{ file: }} or {{ credential: }}."));
+        values.fault(
+            "OAuthClientSecret",
+            format!("{who} needs OAuthClientSecret. Give it, best as {{ file: }} or {{ credential: }}."),
+        );
     }
     // Both can be read from a given access token.
     if no_access_token(values, auth) {

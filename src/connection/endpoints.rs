@@ -2,8 +2,8 @@
 
 use url::{Host, Url};
 
-use super::{Endpoints, SignInUrls};
 use super::values::Values;
+use super::{Endpoints, SignInUrls};
 
 /// Reads and checks the two servers.
 pub(super) fn check(values: &mut Values<'_>) -> Option<Endpoints> {

@@ -279,7 +279,12 @@ pub const PROPERTIES: &[Property] = &[
         ALL,
         "With AzureAD: CODE for a user, CLIENT for the application itself.",
     ),
-    used("OAuthAuthorizationURL", Kind::Url, WITH_OAUTH, "Another address for signing in, on the token server."),
+    used(
+        "OAuthAuthorizationURL",
+        Kind::Url,
+        WITH_OAUTH,
+        "Another address for signing in, on the token server.",
+    ),
     used("OAuthAccessTokenURL", Kind::Url, WITH_OAUTH, "Another address for tokens, on the token server."),
     used(
         "SSLServerCert",
@@ -294,7 +299,12 @@ pub const PROPERTIES: &[Property] = &[
         "The kind of firewall: NONE, TUNNEL or SOCKS5.",
     ),
     used("FirewallServer", Kind::Text, ALL, "The firewall's host."),
-    used("FirewallPort", Kind::Integer(0, 65_535), ALL, "The firewall's port; 0 = the usual one of its type."),
+    used(
+        "FirewallPort",
+        Kind::Integer(0, 65_535),
+        ALL,
+        "The firewall's port; 0 = the usual one of its type.",
+    ),
     used("FirewallUser", Kind::Text, ALL, "The firewall's user."),
     used("FirewallPassword", Kind::Secret, ALL, "The firewall's password."),
     other(

@@ -138,10 +138,8 @@ fn firewall(values: &mut Values<'_>) -> Option<Proxy> {
     for (name, _) in
         lengths.into_iter().filter(|(_, length)| kind == ProxyKind::Socks5 && *length > LONGEST_SOCKS_WORD)
     {
-        values.fault(
-            name,
-            format!("SOCKS5 takes at most 255 bytes as {name} (RFC 1929). Use a shorter one."),
-        );
+        values
+            .fault(name, format!("SOCKS5 takes at most 255 bytes as {name} (RFC 1929). Use a shorter one."));
     }
     let exceptions = exceptions(values);
     let port = port.unwrap_or_else(|| kind.default_port());

@@ -60,8 +60,7 @@ pub(super) fn check(
 }
 
 fn is_all_loopback(endpoints: Option<&Endpoints>, proxy: Option<&Proxy>) -> bool {
-    let servers =
-        endpoints.is_some_and(|both| is_loopback(&both.authority) && is_loopback(&both.graph));
+    let servers = endpoints.is_some_and(|both| is_loopback(&both.authority) && is_loopback(&both.graph));
     // TLS to a proxy is checked by the same rule, and it too would hand over a password.
     let proxy = proxy.filter(|proxy| proxy.kind == ProxyKind::Https).is_none_or(|proxy| {
         proxy.host == "localhost"
@@ -80,7 +79,10 @@ fn from_file(bytes: &[u8]) -> Result<ServerTrust, String> {
 
 fn from_pem(bytes: &[u8]) -> Result<ServerTrust, String> {
     if memchr::memmem::find(bytes, b"PRIVATE KEY-----").is_some() {
-        return Err("A private key stands here. Only the certificate belongs here; keep the key on the server.".to_owned());
+        return Err(
+            "A private key stands here. Only the certificate belongs here; keep the key on the server."
+                .to_owned(),
+        );
     }
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match found {

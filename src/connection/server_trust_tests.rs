@@ -13,7 +13,8 @@ fn pem() -> String {
 #[test]
 fn thumbprints_are_taken_in_the_forms_tools_show_them() {
     let hex = "00112233445566778899AABBCCDDEEFF00112233445566778899AABBCCDDEEFF";
-    let colons: Vec<String> = hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).into_owned()).collect();
+    let colons: Vec<String> =
+        hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).into_owned()).collect();
     let mut pin = [0; 32];
     for (index, byte) in pin.iter_mut().enumerate() {
         *byte = u8::try_from(index % 16 * 17).unwrap();
@@ -42,7 +43,11 @@ fn certificates_are_taken_as_text_and_as_files() {
     let ServerTrust::Certificates(der) = &one else { panic!("{one:?}") };
     assert_eq!(der.len(), 1);
     assert_eq!(from_file(&der[0]), Ok(one.clone()), "DER");
-    assert_eq!(from_file(format!("a remark\n{}", pem()).as_bytes()), Ok(one.clone()), "PEM with text around it");
+    assert_eq!(
+        from_file(format!("a remark\n{}", pem()).as_bytes()),
+        Ok(one.clone()),
+        "PEM with text around it"
+    );
     let ServerTrust::Certificates(two) = from_pem(pem().repeat(2).as_bytes()).unwrap() else { panic!() };
     assert_eq!(two.len(), 2);
     let public = pem().replace("CERTIFICATE", "PUBLIC KEY");
@@ -84,7 +89,7 @@ fn any_server_is_taken_on_loopback_only() {
         (both("https://localhost.evil.example/", "https://127.0.0.1/"), None, false),
         (near.clone(), Some(proxy(ProxyKind::Https, "127.0.0.1")), true),
         (near.clone(), Some(proxy(ProxyKind::Https, "proxy.example")), false),
-        (near.clone(), Some(proxy(ProxyKind::Http, "proxy.example")), true),
+        (near, Some(proxy(ProxyKind::Http, "proxy.example")), true),
     ] {
         assert_eq!(is_all_loopback(Some(&endpoints), proxy.as_ref()), allowed, "{endpoints:?} {proxy:?}");
     }

@@ -113,7 +113,11 @@ async fn the_retry_table_over_the_wire() {
 async fn the_repeat_after_503_goes_over_a_new_connection_and_others_over_the_old_one() {
     for (status, another) in [(503, true), (429, false), (500, false)] {
         let server = Server::start(move |number, _| async move {
-            if number == 1 { answer(status, &[("Retry-After", "0.01")], REFUSAL) } else { answer(200, &[], "{}") }
+            if number == 1 {
+                answer(status, &[("Retry-After", "0.01")], REFUSAL)
+            } else {
+                answer(200, &[], "{}")
+            }
         })
         .await;
         let (client, _) = client(&server);

@@ -122,7 +122,13 @@ async fn accept(
                     let (parts, body) = request.into_parts();
                     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
                     let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-                    let request = Seen { method: parts.method, target, headers: parts.headers, body, peer: peer.port() };
+                    let request = Seen {
+                        method: parts.method,
+                        target,
+                        headers: parts.headers,
+                        body,
+                        peer: peer.port(),
+                    };
                     let number = {
                         let mut seen = seen.lock().unwrap();
                         seen.push(request.clone());
@@ -208,14 +214,8 @@ pub(super) fn client_with_limit(connection: Connection, page_bytes: usize) -> (A
     let connection = Arc::new(connection);
     let http = crate::token::Transports::default().clients(&connection).unwrap();
     let bearer = Bearer::Made(tokens.clone());
-    let client = GraphClient::with_bearer(
-        connection,
-        bearer,
-        http,
-        Governor::new(),
-        Metrics::new(),
-        page_bytes,
-    );
+    let client =
+        GraphClient::with_bearer(connection, bearer, http, Governor::new(), Metrics::new(), page_bytes);
     (client, tokens)
 }
 

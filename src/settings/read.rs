@@ -197,12 +197,13 @@ impl Reader<'_> {
             self.fault(SECTION, "User", "A password is set but no user. Set User, or remove the password.");
         }
         let Some(name) = self.text(SECTION, "Host") else {
-            let set = ["Type", "Port", "User", "Password", "PasswordFile", "PasswordCredential", "Exceptions"]
-                .into_iter()
-                .find(|name| {
-                    keys::find(SECTION, name)
-                        .is_some_and(|key| key.default != self.merged.text(SECTION, name))
-                });
+            let set =
+                ["Type", "Port", "User", "Password", "PasswordFile", "PasswordCredential", "Exceptions"]
+                    .into_iter()
+                    .find(|name| {
+                        keys::find(SECTION, name)
+                            .is_some_and(|key| key.default != self.merged.text(SECTION, name))
+                    });
             if let Some(set) = set {
                 self.fault(
                     SECTION,
@@ -228,7 +229,11 @@ impl Reader<'_> {
                 ("Password", password.as_ref().map_or(0, |password| password.expose().len())),
             ] {
                 if length > LONGEST_SOCKS_WORD {
-                    self.fault(SECTION, key, "SOCKS5 takes at most 255 bytes here (RFC 1929). Use a shorter one.");
+                    self.fault(
+                        SECTION,
+                        key,
+                        "SOCKS5 takes at most 255 bytes here (RFC 1929). Use a shorter one.",
+                    );
                 }
             }
         }

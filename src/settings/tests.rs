@@ -224,7 +224,9 @@ fn every_key_is_either_live_or_waits_for_a_restart() {
             "UnixSocketUsers" => "7",
             "Format" => "json",
             "Level" => "debug",
-            "Password" | "PasswordFile" | "PasswordCredential" | "User" | "Port" | "Type" | "Exceptions" => continue,
+            "Password" | "PasswordFile" | "PasswordCredential" | "User" | "Port" | "Type" | "Exceptions" => {
+                continue;
+            }
             "Host" => "proxy.example",
             name if name.ends_with("Directory")
                 || name.ends_with("File")

@@ -136,7 +136,9 @@ pub(super) async fn exchange(
         Ok((status, headers, mut body)) => {
             let now = clock.now();
             let outcome = match refused_by_proxy(connection, &url).filter(|_| status == 407) {
-                Some(trouble) => Outcome::TryLater { after: None, failure: failure(trouble.code, &trouble.message, clock) },
+                Some(trouble) => {
+                    Outcome::TryLater { after: None, failure: failure(trouble.code, &trouble.message, clock) }
+                }
                 None => answer::classify(status, &headers, &body, now),
             };
             zeroize::Zeroize::zeroize(&mut body);
@@ -200,9 +202,21 @@ mod tests {
     #[test]
     fn every_cloud_has_its_own_servers_and_its_own_scope() {
         for (cloud, token, scope) in [
-            ("GLOBAL", "https://login.microsoftonline.com/t/oauth2/v2.0/token", "https://graph.microsoft.com/.default"),
-            ("USGOVT", "https://login.microsoftonline.us/t/oauth2/v2.0/token", "https://graph.microsoft.us/.default"),
-            ("USGOVTDOD", "https://login.microsoftonline.us/t/oauth2/v2.0/token", "https://dod-graph.microsoft.us/.default"),
+            (
+                "GLOBAL",
+                "https://login.microsoftonline.com/t/oauth2/v2.0/token",
+                "https://graph.microsoft.com/.default",
+            ),
+            (
+                "USGOVT",
+                "https://login.microsoftonline.us/t/oauth2/v2.0/token",
+                "https://graph.microsoft.us/.default",
+            ),
+            (
+                "USGOVTDOD",
+                "https://login.microsoftonline.us/t/oauth2/v2.0/token",
+                "https://dod-graph.microsoft.us/.default",
+            ),
             (
                 "CHINA",
                 "https://login.partner.microsoftonline.cn/t/oauth2/v2.0/token",
@@ -213,11 +227,13 @@ mod tests {
             let of_cloud = connection("a").with(|connection| connection.endpoints = endpoints).finish();
             assert_eq!(token_url_of(&of_cloud, "t").unwrap().as_str(), token, "{cloud}");
             let sent = form(&of_cloud, &client(), Grant::ClientCredentials, None, None);
-            let sent: std::collections::BTreeMap<_, _> = url::form_urlencoded::parse(sent.as_bytes()).collect();
+            let sent: std::collections::BTreeMap<_, _> =
+                url::form_urlencoded::parse(sent.as_bytes()).collect();
             assert_eq!(sent["scope"], scope, "{cloud}");
         }
         let own = Url::parse("https://login.microsoftonline.com/other/token").unwrap();
-        let other = connection("a").with(|connection| connection.sign_in_urls.token = Some(own.clone())).finish();
+        let other =
+            connection("a").with(|connection| connection.sign_in_urls.token = Some(own.clone())).finish();
         assert_eq!(token_url_of(&other, "t"), Some(own));
     }
 

@@ -198,9 +198,15 @@ impl Context {
             );
             return Err(Settled::TryLater { after: None, failure });
         };
-        let exchange =
-            endpoint::exchange(&self.http, &self.connection, url, form, self.refresh.request_timeout, &self.clock)
-                .await;
+        let exchange = endpoint::exchange(
+            &self.http,
+            &self.connection,
+            url,
+            form,
+            self.refresh.request_timeout,
+            &self.clock,
+        )
+        .await;
         *skew = exchange.clock_skew.or(*skew);
         Ok(exchange.outcome)
     }

@@ -27,7 +27,8 @@ impl Authority {
 
     fn self_signed(&self, name: &str, subject: &str, more: &[&str]) {
         let (key, certificate) = (format!("{name}.key"), format!("{name}.pem"));
-        let mut arguments = vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+        let mut arguments =
+            vec!["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
         arguments.extend(["-days", "30", "-subj", subject, "-keyout", &key, "-out", &certificate]);
         arguments.extend(more);
         self.openssl(&arguments);
@@ -60,17 +61,44 @@ impl Authority {
     }
 
     fn issue(&self, name: &str, names: &str, days: &str) -> TlsFiles {
-        let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
-        std::fs::write(self.path("extensions"), format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n"))
-            .unwrap();
+        let (key, request, certificate) =
+            (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
+        std::fs::write(
+            self.path("extensions"),
+            format!("subjectAltName={names}\nbasicConstraints=CA:FALSE\n"),
+        )
+        .unwrap();
         let subject = format!("/CN={name}");
         self.openssl(&[
-            "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", &subject, "-keyout",
-            &key, "-out", &request,
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-subj",
+            &subject,
+            "-keyout",
+            &key,
+            "-out",
+            &request,
         ]);
         self.openssl(&[
-            "x509", "-req", "-in", &request, "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", days,
-            "-extfile", "extensions", "-out", &certificate,
+            "x509",
+            "-req",
+            "-in",
+            &request,
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            days,
+            "-extfile",
+            "extensions",
+            "-out",
+            &certificate,
         ]);
         self.files(name)
     }
@@ -80,7 +108,8 @@ impl Authority {
     }
 
     fn openssl(&self, arguments: &[&str]) {
-        let output = Command::new("openssl").current_dir(self.folder.path()).args(arguments).output().unwrap();
+        let output =
+            Command::new("openssl").current_dir(self.folder.path()).args(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -120,8 +120,7 @@ async fn a_certificate_file_is_read_again_at_a_reload() {
     let setup = Setup::new();
     let file = setup.path().join("ca.pem");
     std::fs::copy(other.certificate(), &file).unwrap();
-    let agent =
-        setup.drop_in("a.yaml", &application(&sandbox, "app", &server_cert(file.display()))).start();
+    let agent = setup.drop_in("a.yaml", &application(&sandbox, "app", &server_cert(file.display()))).start();
     last_error(&agent, "app").await;
     std::fs::copy(authority.certificate(), &file).unwrap();
     agent.call(http::Method::POST, "/v1/agent/reload", &[], None).await.expect(200);

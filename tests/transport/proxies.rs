@@ -54,10 +54,15 @@ async fn wrong_proxy_credentials_are_blamed_on_the_proxy_not_on_the_token_server
         .drop_in("b.yaml", &application(&plain, "plain", &own(proxy.port, "wrong")))
         .drop_in("c.yaml", &application(&secure, "nobody", &format!("{without}{cert}")))
         .start();
-    for (name, remedy) in [("tunnel", "Check ProxyUser"), ("plain", "Check ProxyUser"), ("nobody", "Give ProxyUser")] {
+    for (name, remedy) in
+        [("tunnel", "Check ProxyUser"), ("plain", "Check ProxyUser"), ("nobody", "Give ProxyUser")]
+    {
         let (code, message) = last_error(&agent, name).await;
         assert_eq!(code, "proxy_refused", "{name}: {message}");
-        assert!(message.contains(&format!("The proxy 127.0.0.1:{} (ProxyServer)", proxy.port)), "{name}: {message}");
+        assert!(
+            message.contains(&format!("The proxy 127.0.0.1:{} (ProxyServer)", proxy.port)),
+            "{name}: {message}"
+        );
         assert!(message.contains(remedy) && !message.contains("wrong"), "{name}: {message}");
     }
     assert_eq!((secure.stats().token_posts, plain.stats().token_posts), (0, 0));
@@ -77,7 +82,11 @@ async fn graph_requests_alone_are_blamed_on_the_proxy_too() {
         let mut body = users();
         body["timeoutSeconds"] = 3.into();
         let answer = agent.post(&format!("/v1/connections/{name}/query"), body).await;
-        assert!(answer.status >= 400 && answer.text().contains("Check ProxyUser"), "{name}: {}", answer.text());
+        assert!(
+            answer.status >= 400 && answer.text().contains("Check ProxyUser"),
+            "{name}: {}",
+            answer.text()
+        );
     }
     assert_eq!((secure.stats().graph_requests, plain.stats().graph_requests), (0, 0));
 }
@@ -131,7 +140,8 @@ async fn a_proxy_that_is_away_or_unwilling_is_named() {
     let (_authority, sandbox, cert) = https();
     let unwilling = ProxyServer::tinyproxy("ConnectPort 1");
     let away = free_port();
-    let connection = |name: &str, port| application(&sandbox, name, &format!("{}{cert}", own(port, PASSWORD)));
+    let connection =
+        |name: &str, port| application(&sandbox, name, &format!("{}{cert}", own(port, PASSWORD)));
     let agent = Setup::new()
         .drop_in("a.yaml", &connection("away", away))
         .drop_in("b.yaml", &connection("unwilling", unwilling.port))
@@ -162,7 +172,10 @@ async fn tls_to_the_proxy_is_checked_by_the_same_certificates() {
     for name in ["strange", "plain"] {
         let (code, message) = last_error(&agent, name).await;
         assert_eq!(code, "server_not_trusted", "{message}");
-        assert!(message.contains(&format!("the proxy 127.0.0.1:{} (ProxyServer)", strange.port())), "{message}");
+        assert!(
+            message.contains(&format!("the proxy 127.0.0.1:{} (ProxyServer)", strange.port())),
+            "{message}"
+        );
     }
     assert_eq!(proxy.count("CONNECT 127"), 2, "no password went to the strange one");
 }

@@ -60,7 +60,9 @@ impl ProxyServer {
     /// A SOCKS5 server that wants [`USER`] and [`SOCKS_PASSWORD`].
     pub(crate) fn microsocks() -> Self {
         Self::start("microsocks", |port, _, _| {
-            ["-i", "127.0.0.1", "-p", &port.to_string(), "-u", USER, "-P", SOCKS_PASSWORD].map(str::to_owned).to_vec()
+            ["-i", "127.0.0.1", "-p", &port.to_string(), "-u", USER, "-P", SOCKS_PASSWORD]
+                .map(str::to_owned)
+                .to_vec()
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::authority::{Authority, server_cert, tenant_with};
 use crate::certificates::{last_error, users};
-use crate::servers::{SOCKS_PASSWORD, ProxyServer, USER, free_port};
+use crate::servers::{ProxyServer, SOCKS_PASSWORD, USER, free_port};
 use crate::support::{Setup, application, tenant};
 
 fn wall(port: u16, password: &str) -> String {
@@ -25,7 +25,10 @@ async fn a_socks_server_carries_http_and_https() {
             "[Proxy]\nType=socks5\nHost=127.0.0.1\nPort={}\nUser={USER}\nPassword={SOCKS_PASSWORD}\n",
             socks.port
         ))
-        .drop_in("a.yaml", &application(&secure, "https", &format!("{}{cert}", wall(socks.port, SOCKS_PASSWORD))))
+        .drop_in(
+            "a.yaml",
+            &application(&secure, "https", &format!("{}{cert}", wall(socks.port, SOCKS_PASSWORD))),
+        )
         .drop_in("b.yaml", &application(&plain, "http", &wall(socks.port, SOCKS_PASSWORD)))
         .drop_in("c.yaml", &agents)
         .drop_in("d.yaml", &application(&plain, "past", &past))

@@ -26,9 +26,8 @@ pub(super) fn as_reqwest_proxy(proxy: &Proxy) -> Result<reqwest::Proxy, String> 
         (!is_exception(host, &exceptions)).then(|| address.clone())
     });
     Ok(match sign_in {
-        Some(user) => {
-            matched.basic_auth(user, proxy.password.as_ref().map_or("", |password| password.expose().as_str()))
-        }
+        Some(user) => matched
+            .basic_auth(user, proxy.password.as_ref().map_or("", |password| password.expose().as_str())),
         None => matched,
     })
 }
@@ -140,9 +139,6 @@ mod tests {
         let text = |kind| address(&proxy(kind, "p.example")).unwrap().to_string();
         assert_eq!(text(ProxyKind::Http), "http://p.example:3128/");
         assert_eq!(text(ProxyKind::Https), "https://p.example:3128/");
-        assert_eq!(
-            text(ProxyKind::Socks5),
-            "socks5h://us%3Aer%40x:p%2541%2F%C3%BC%3F%23@p.example:3128/"
-        );
+        assert_eq!(text(ProxyKind::Socks5), "socks5h://us%3Aer%40x:p%2541%2F%C3%BC%3F%23@p.example:3128/");
     }
 }

@@ -65,7 +65,10 @@ fn wrong_credentials(proxy: &Proxy) -> Trouble {
     };
     let message = match proxy.user {
         None => format!("{} wants a user and password. Give {user} and {password}.", capital(&shown(proxy))),
-        Some(_) => format!("{} does not accept its user and password. Check {user} and {password}.", capital(&shown(proxy))),
+        Some(_) => format!(
+            "{} does not accept its user and password. Check {user} and {password}.",
+            capital(&shown(proxy))
+        ),
     };
     Trouble { code: "proxy_refused", message }
 }
@@ -82,11 +85,11 @@ fn about_proxy(proxy: &Proxy, text: &str, target: &Url) -> Trouble {
     }
     let host = target.host_str().unwrap_or("the server");
     if contains(&["tunnel error: unsuccessful", "tunnel error: unexpected end of file"])
-        || (text.contains("SOCKS error: ") && !contains(&["failed to create underlying connection", "io error"]))
+        || (text.contains("SOCKS error: ")
+            && !contains(&["failed to create underlying connection", "io error"]))
     {
         // Some proxies refuse a wrong password with another status than 407, and the tunnel's status is not passed on.
-        let credentials =
-            if proxy.user.is_some() { "that it accepts its user and password, " } else { "" };
+        let credentials = if proxy.user.is_some() { "that it accepts its user and password, " } else { "" };
         let message = format!(
             "{} does not connect to {host}. Check {credentials}that it allows {host} and that it can reach it, or write {host} into its exceptions.",
             capital(&shown(proxy))

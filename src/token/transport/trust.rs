@@ -9,9 +9,7 @@ use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 
 use crate::connection::ServerTrust;
@@ -95,7 +93,8 @@ impl ServerCertVerifier for ServerCheck {
             // A self-signed server certificate marked as an authority, as openssl makes them. Its dates were found good
             // before its role was looked at.
             (Err(error), ServerTrust::Certificates(given))
-                if is_role_refused(&error) && given.iter().any(|one| one.as_slice() == end_entity.as_ref()) =>
+                if is_role_refused(&error)
+                    && given.iter().any(|one| one.as_slice() == end_entity.as_ref()) =>
             {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())

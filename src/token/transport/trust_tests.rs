@@ -18,7 +18,17 @@ use crate::connection::ServerTrust;
 fn make(folder: &Path, name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     let (key, certificate) = (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")));
     let output = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
         .args(["-subj", "/CN=test", "-addext", "subjectAltName=DNS:localhost", "-keyout"])
         .arg(&key)
         .arg("-out")
@@ -113,8 +123,7 @@ fn any_server_means_those_on_loopback() {
         ("localhost.evil.example", false),
         ("10.0.0.1", false),
     ] {
-        let found =
-            handshake(&ServerTrust::AnyOnLoopback, name, &certificate, &key, &rustls::version::TLS13);
+        let found = handshake(&ServerTrust::AnyOnLoopback, name, &certificate, &key, &rustls::version::TLS13);
         assert_eq!(found.is_ok(), good, "{name}: {found:?}");
     }
 }

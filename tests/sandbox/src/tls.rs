@@ -56,7 +56,9 @@ impl TlsFront {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         std::thread::Builder::new().name("tls-front".to_owned()).spawn(move || {
-            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+            let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+                return;
+            };
             runtime.block_on(async {
                 let Ok(listener) = TcpListener::from_std(listener) else { return };
                 tokio::select! {
