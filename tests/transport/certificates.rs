@@ -73,6 +73,7 @@ async fn graph_is_checked_like_the_token_server() {
     let text = delegated(&login, "app", &server_cert(authority.certificate().display()))
         .replace(&login.graph_url(), &graph.graph_url());
     let agent = Setup::new().drop_in("a.yaml", &text).start();
+    agent.await_state("app", "ok").await;
     agent.call(http::Method::POST, "/v1/connections/app/refresh", &[], None).await.expect(200);
     let body = json!({"object": "Users", "fields": ["id"], "limit": 1, "timeoutSeconds": 3});
     let answer = agent.post("/v1/connections/app/query", body).await;

@@ -54,6 +54,7 @@ async fn scopes_go_out_with_offline_access_to_the_address_that_is_given() {
         sandbox.tenant_domain()
     );
     let agent = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", &more)).start();
+    agent.await_state("mail", "ok").await;
     agent.call(http::Method::POST, "/v1/connections/mail/refresh", &[], None).await.expect(200);
     let sent = sandbox.token_requests().pop().unwrap();
     assert!(sent.body.contains("scope=Mail.ReadWrite+User.Read+offline_access"), "{:?}", sent.path_and_query);
