@@ -105,7 +105,8 @@ impl GraphClient {
                 self.note(call, progress, &stopwatch, "no_answer", None);
                 let happened = lost_unless(error.is_connect() || !mark.is_set());
                 let what = match transport::explain(&error, self.connection(), call.url.as_url()) {
-                    Some(trouble) => trouble.message,
+                    // It becomes a part of a longer sentence.
+                    Some(trouble) => trouble.message.trim_end_matches('.').to_owned(),
                     None => describe(error),
                 };
                 return Ok(Outcome::Failed { happened, what, refusal: None, slot });
