@@ -162,7 +162,7 @@ impl Loader {
                 continue;
             }
             let Some(tokens) = self.keeper.handle(name) else { continue };
-            match self.transports.client(connection) {
+            match self.transports.clients(connection) {
                 Ok(http) => {
                     let (governor, metrics) = (self.governor.clone(), self.metrics.clone());
                     let graph = GraphClient::new(

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use o365_agent::connection::{
-    AuthScheme, ClientCredential, ConnectionSet, InitiateOAuth, Registry, StoreLocation, check_directory,
-    substitute_json,
+    AuthScheme, ClientCredential, ConnectionSet, InitiateOAuth, ProxyKind, Registry, ServerTrust,
+    StoreLocation, check_directory, substitute_json,
 };
 use o365_agent::dropin::scan;
 use o365_agent::error::Fault;
@@ -201,21 +201,42 @@ fn look_closer(name: &str, directory: &Directory) {
         }
         "good-properties-without-effect.yaml" => {
             let noticed: Vec<&str> = set.files[0].notices.iter().map(|notice| notice.key.as_str()).collect();
-            for property in [
-                "CallbackURL",
-                "OAuthGrantType",
-                "RTK",
-                "Verbosity",
-                "Logfile",
-                "UseConnectionPooling",
-                "Timeout",
-            ] {
+            for property in ["CallbackURL", "RTK", "Verbosity", "Logfile", "UseConnectionPooling", "Timeout"]
+            {
                 assert!(
                     noticed.contains(&format!("connections.Sales.{property}").as_str()),
                     "{property}: {noticed:?}"
                 );
             }
-            assert_eq!(noticed.len(), 7, "{noticed:?}");
+            assert_eq!(noticed.len(), 6, "{noticed:?}");
+        }
+        "good-transport.yaml" => {
+            let connection = |name: &str| directory.registry.get(name).unwrap();
+            let proxy = |name: &str| {
+                let proxy = connection(name).proxy.clone().unwrap();
+                (proxy.kind, proxy.host, proxy.port, proxy.exceptions.len())
+            };
+            assert!(
+                matches!(connection("Text").server_trust, ServerTrust::Certificates(ref all) if all.len() == 1)
+            );
+            assert!(
+                matches!(connection("Pin").server_trust, ServerTrust::Thumbprint(pin) if pin[31] == 0xff)
+            );
+            assert_eq!(connection("Loopback").server_trust, ServerTrust::AnyOnLoopback);
+            assert_eq!(proxy("Socks"), (ProxyKind::Socks5, "wall.example".to_owned(), 1080, 1));
+            assert_eq!(proxy("Tunnel"), (ProxyKind::Http, "wall.example".to_owned(), 80, 0));
+            assert_eq!(proxy("Tls proxy"), (ProxyKind::Https, "proxy.example".to_owned(), 80, 0));
+            let client = connection("Client");
+            assert_eq!(
+                (client.auth.scheme, client.is_delegated()),
+                (AuthScheme::AzureServicePrincipal, false)
+            );
+            assert_eq!(
+                connection("Scopes").auth.scope.as_deref(),
+                Some("Mail.Read Mail.Send https://graph.microsoft.com/User.Read")
+            );
+            let urls = &connection("Urls").sign_in_urls;
+            assert!(urls.token.is_some() && urls.authorization.is_some());
         }
         "good-variables.yaml" => {
             let sales = directory.registry.get("Sales").unwrap();

@@ -4,9 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # command:package. vim and sed save drop-ins the way operators do; strace watches the order of fsync and rename.
-# openssl, keytool, puttygen and ssh-keygen make the keys and certificates that operators have.
+# openssl, keytool, puttygen and ssh-keygen make the keys and certificates that operators have; tinyproxy, squid and
+# microsocks are the proxies that requests go through.
 needed=(vim:vim-tiny strace:strace systemd-analyze:systemd curl:curl openssl:openssl keytool:default-jre-headless
-    puttygen:putty-tools ssh-keygen:openssh-client)
+    puttygen:putty-tools ssh-keygen:openssh-client tinyproxy:tinyproxy /usr/sbin/squid:squid microsocks:microsocks)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")

@@ -9,12 +9,13 @@ use crate::clock::Timestamp;
 
 /// Reads and checks what belongs to signing in. `None` when something needed is missing; the faults say what.
 pub(super) fn check(values: &mut Values<'_>, scheme: AuthScheme) -> Option<Auth> {
+    let scheme = with_grant(values, scheme);
     let initiate = initiate(values, scheme)?;
     let seed = SeedTokens {
         access_token: values.secret("OAuthAccessToken"),
         refresh_token: values.secret("OAuthRefreshToken"),
         expires_in: values.integer::<u64>("OAuthExpiresIn").map(Duration::from_secs),
-        issued_at: values.integer::<i64>("OAuthTokenTimestamp").map(Timestamp::from_millis),
+        issued_at: issued_at(values),
     };
     let auth = Auth {
         scheme,
@@ -23,9 +24,9 @@ pub(super) fn check(values: &mut Values<'_>, scheme: AuthScheme) -> Option<Auth>
         client_id: client_id(values),
         credential: certificate::credential(values, scheme),
         seed,
-        scope: values.text("Scope"),
+        scope: super::scope::read(values),
     };
-    match scheme {
+    match auth.scheme {
         AuthScheme::AzureAd => azure_ad(values, &auth),
         AuthScheme::AzureServicePrincipal | AuthScheme::AzureServicePrincipalCert => {
             service_principal(values, &auth);
@@ -34,6 +35,43 @@ pub(super) fn check(values: &mut Values<'_>, scheme: AuthScheme) -> Option<Auth>
         AuthScheme::AzureMsi => {}
     }
     Some(auth)
+}
+
+/// The driver's `OAuthGrantType`: CLIENT makes an AzureAD connection one of the application, with its secret. With the
+/// other schemes there is nothing to choose.
+fn with_grant(values: &mut Values<'_>, scheme: AuthScheme) -> AuthScheme {
+    match (values.choice("OAuthGrantType"), scheme) {
+        (Some("CLIENT"), AuthScheme::AzureAd) => {
+            if values.is_given("OAuthRefreshToken") {
+                values.fault(
+                    "OAuthRefreshToken",
+                    "OAuthGrantType CLIENT signs the application in, which has no refresh token (RFC 6749 section 4.4.3). Remove it, or write OAuthGrantType: CODE.",
+                );
+            }
+            AuthScheme::AzureServicePrincipal
+        }
+        (Some("CODE"), AuthScheme::AzureAd) | (None, _) => scheme,
+        (Some(_), _) => {
+            values.notice(
+                "OAuthGrantType",
+                format!("OAuthGrantType has no effect. AuthScheme {} decides the grant.", scheme.as_str()),
+            );
+            scheme
+        }
+    }
+}
+
+/// The driver writes milliseconds; a number of seconds would make every token look long expired.
+fn issued_at(values: &mut Values<'_>) -> Option<Timestamp> {
+    const EARLIEST: i64 = 100_000_000_000;
+    let millis = values.integer::<i64>("OAuthTokenTimestamp")?;
+    if (1..EARLIEST).contains(&millis) {
+        values.fault(
+            "OAuthTokenTimestamp",
+            format!("{millis} is in 1973 or earlier: it looks like seconds. Write milliseconds since 1970."),
+        );
+    }
+    (millis != 0).then(|| Timestamp::from_millis(millis))
 }
 
 fn initiate(values: &mut Values<'_>, scheme: AuthScheme) -> Option<InitiateOAuth> {
@@ -137,6 +175,11 @@ fn service_principal(values: &mut Values<'_>, auth: &Auth) {
     if auth.initiate == InitiateOAuth::Off {
         return off(values, no_access_token(values, auth));
     }
+    // An AzureAD connection with OAuthGrantType CLIENT comes here too.
+    let who = match values.choice("AuthScheme") {
+        Some("AzureAD") => "OAuthGrantType CLIENT",
+        _ => "AuthScheme AzureServicePrincipal",
+    };
     // RFC 6749 section 4.4 has no user behind it, so there is no "whichever tenant the user is in".
     let any_tenant = ["common", "organizations", "consumers"];
     if let Some(tenant) =
@@ -147,7 +190,6 @@ fn service_principal(values: &mut Values<'_>, auth: &Auth) {
         );
         values.fault("AzureTenant", message);
     }
-    let scheme = auth.scheme.as_str();
     let has_credential = !matches!(auth.credential, ClientCredential::None);
     // A certificate that came to nothing has a fault of its own.
     let is_explained = values.has_fault("OAuthClientSecret")
@@ -164,16 +206,13 @@ fn service_principal(values: &mut Values<'_>, auth: &Auth) {
                 "OAuthClientSecret, or OAuthJWTCert with OAuthJWTCertType. Give one of them, best as { file: } or { credential: }.",
             ),
         };
-        values.fault(name, format!("AuthScheme {scheme} needs {wanted}"));
+        values.fault(name, format!("{who} needs {wanted}"));
     }
     // Both can be read from a given access token.
     if no_access_token(values, auth) {
         for (name, value) in [("OAuthClientId", &auth.client_id), ("AzureTenant", &auth.tenant)] {
             if is_missing(values, name, value.as_ref()) {
-                values.fault(
-                    name,
-                    format!("AuthScheme {scheme} needs {name}, unless OAuthAccessToken is given. Add it."),
-                );
+                values.fault(name, format!("{who} needs {name}, unless OAuthAccessToken is given. Add it."));
             }
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::values::{Surroundings, Values};
 use super::{
     AuthScheme, Connection, ConnectionName, Generation, Template, activities, auth, digest, endpoints, proxy,
-    store,
+    scope, server_trust, store,
 };
 use crate::dropin::{DropInFile, Node, RawConnection, Step};
 use crate::error::Fault;
@@ -44,7 +44,12 @@ pub(super) fn check(
     let auth = scheme.map(|scheme| auth::check(&mut values, scheme));
     let endpoints = endpoints::check(&mut values);
     let store = store::check(&mut values);
+    if let Some(Some(auth)) = &auth {
+        scope::check(&mut values, auth, endpoints.as_ref());
+    }
+    let sign_in_urls = endpoints::sign_in_urls(&mut values, endpoints.as_ref());
     let proxy = proxy::check(&mut values);
+    let server_trust = server_trust::check(&mut values, endpoints.as_ref(), proxy.as_ref());
     let timeout = timeout(&mut values);
     let user_id = user_id(&mut values);
     let max_rows = values.integer::<i64>("MaxRows").and_then(|rows| u64::try_from(rows).ok());
@@ -66,6 +71,8 @@ pub(super) fn check(
         endpoints,
         store,
         proxy,
+        server_trust,
+        sign_in_urls,
         timeout,
         user_id,
         max_rows,

@@ -17,6 +17,8 @@ pub(super) fn of(connection: &Connection) -> [u8; 32] {
         endpoints,
         store,
         proxy,
+        server_trust,
+        sign_in_urls,
         timeout,
         user_id,
         max_rows,
@@ -36,6 +38,7 @@ pub(super) fn of(connection: &Connection) -> [u8; 32] {
     };
     add(format!("{name:?} {file:?} {auth:?} {endpoints:?} {store:?} {proxy:?} {timeout:?} {user_id:?}")
         .as_bytes());
+    add(format!("{server_trust:?} {sign_in_urls:?}").as_bytes());
     add(format!("{max_rows:?} {page_size:?} {read_only:?} {mailbox_concurrency:?} {activities:?}").as_bytes());
     add(format!("{variables:?} {fixed_variables:?}").as_bytes());
     let client_secret = match &auth.credential {

@@ -2,13 +2,27 @@
 
 use url::{Host, Url};
 
-use super::Endpoints;
 use super::values::Values;
+use super::{Endpoints, SignInUrls};
 
 /// Reads and checks the two servers.
 pub(super) fn check(values: &mut Values<'_>) -> Option<Endpoints> {
     let environment =
         if values.is_given("AzureEnvironment") { values.choice("AzureEnvironment")? } else { "GLOBAL" };
+    let Some(endpoints) = cloud(environment) else {
+        let (authority, graph) = (own(values, "AuthorityHost"), own(values, "GraphEndpoint"));
+        return Some(Endpoints { authority: authority?, graph: graph? });
+    };
+    for name in ["AuthorityHost", "GraphEndpoint"] {
+        if values.is_given(name) {
+            values.fault(name, format!("{name} needs AzureEnvironment: CUSTOM, but it is {environment}. Write CUSTOM, or remove {name}."));
+        }
+    }
+    Some(endpoints)
+}
+
+/// The servers of a cloud of Microsoft's; `None` for any other word.
+pub(crate) fn cloud(environment: &str) -> Option<Endpoints> {
     // Microsoft Learn, "Microsoft Graph national cloud deployments" and "National clouds" of the identity platform.
     let (authority, graph) = match environment {
         "GLOBAL" => ("https://login.microsoftonline.com/", "https://graph.microsoft.com/v1.0/"),
@@ -17,18 +31,36 @@ pub(super) fn check(values: &mut Values<'_>) -> Option<Endpoints> {
         "CHINA" => {
             ("https://login.partner.microsoftonline.cn/", "https://microsoftgraph.chinacloudapi.cn/v1.0/")
         }
-        _ => {
-            let (authority, graph) = (own(values, "AuthorityHost"), own(values, "GraphEndpoint"));
-            return Some(Endpoints { authority: authority?, graph: graph? });
-        }
+        _ => return None,
     };
-    for name in ["AuthorityHost", "GraphEndpoint"] {
-        if values.is_given(name) {
-            values.fault(name, format!("{name} needs AzureEnvironment: CUSTOM, but it is {environment}. Write CUSTOM, or remove {name}."));
-        }
-    }
     let known = |text| Url::parse(text).expect("the table above holds well-formed addresses");
     Some(Endpoints { authority: known(authority), graph: known(graph) })
+}
+
+/// Reads and checks the driver's overrides of the addresses below the authority. They may choose a path, not a server:
+/// whoever answers there is sent refresh tokens and client secrets.
+pub(super) fn sign_in_urls(values: &mut Values<'_>, endpoints: Option<&Endpoints>) -> SignInUrls {
+    SignInUrls {
+        token: same_origin(values, "OAuthAccessTokenURL", endpoints),
+        authorization: same_origin(values, "OAuthAuthorizationURL", endpoints),
+    }
+}
+
+fn same_origin(values: &mut Values<'_>, name: &'static str, endpoints: Option<&Endpoints>) -> Option<Url> {
+    let text = values.text(name)?;
+    let authority = &endpoints?.authority;
+    let checked = safe(&text).and_then(|url| {
+        if url.origin() == authority.origin() {
+            return Ok(url);
+        }
+        Err(format!(
+            "It leads to another server than this connection's token server, {}, and whoever answers there is handed \
+             its refresh tokens and secrets. Write an address there, or remove {name}; another token server is named \
+             with AzureEnvironment: CUSTOM and AuthorityHost.",
+            authority.origin().ascii_serialization()
+        ))
+    });
+    checked.map_err(|message| values.fault(name, message)).ok()
 }
 
 /// The address of a server that the operator names.
@@ -53,8 +85,18 @@ fn own(values: &mut Values<'_>, name: &'static str) -> Option<Url> {
 
 /// An address that a token may be sent to, ending in `/`.
 fn server(text: &str) -> Result<Url, String> {
+    let mut url = safe(text)?;
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+/// An address that a token may be sent to.
+fn safe(text: &str) -> Result<Url, String> {
     // Faults never quote the address as a whole: a password may stand in it.
-    let mut url =
+    let url =
         Url::parse(text).map_err(|error| format!("This is not an address: {error}. Write https://host/."))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(
@@ -71,14 +113,11 @@ fn server(text: &str) -> Result<Url, String> {
             return Err("Tokens are sent over https only (http on loopback only). Write https://.".to_owned());
         }
     }
-    if !url.path().ends_with('/') {
-        let path = format!("{}/", url.path());
-        url.set_path(&path);
-    }
     Ok(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether only this host can answer at that address.
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

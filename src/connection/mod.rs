@@ -6,12 +6,14 @@ mod auth;
 mod certificate;
 mod check;
 mod digest;
-mod endpoints;
+pub(crate) mod endpoints;
 mod load;
 mod model;
 pub mod properties;
 mod proxy;
 mod registry;
+mod scope;
+mod server_trust;
 mod store;
 mod template;
 #[cfg(test)]
@@ -20,6 +22,8 @@ mod values;
 mod variables;
 
 pub use certificate::{AssertionAlgorithm, CertificateKind, CertificateSource, ClientCertificate};
+pub use crate::settings::ProxyKind;
 pub use model::*;
 pub use registry::{Changes, Registry, check_directory};
+pub use server_trust::ServerTrust;
 pub use template::substitute_json;

@@ -99,6 +99,10 @@ pub struct Connection {
     pub store: StoreLocation,
     /// The proxy for token and Graph requests, if one is to be used.
     pub proxy: Option<Proxy>,
+    /// Which servers it accepts besides those the host trusts (`SSLServerCert`).
+    pub server_trust: super::ServerTrust,
+    /// Other addresses at the authority than the usual ones.
+    pub sign_in_urls: SignInUrls,
     /// Bound on one answer of the service (`Timeout`, seconds; default 60).
     pub timeout: Duration,
     /// The mailbox or user its activities act on unless they say otherwise (`UserId`); may hold run-time variables.
@@ -236,6 +240,15 @@ pub struct Endpoints {
     pub graph: Url,
 }
 
+/// Addresses that replace the usual ones below the authority. Always of the authority's own origin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SignInUrls {
+    /// `OAuthAccessTokenURL`: where tokens are asked for.
+    pub token: Option<Url>,
+    /// `OAuthAuthorizationURL`: where a person signs in.
+    pub authorization: Option<Url>,
+}
+
 /// Where a connection's tokens are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreLocation {
@@ -247,14 +260,18 @@ pub enum StoreLocation {
     Memory(String),
 }
 
-/// An HTTP proxy, already decided: exceptions have not been applied yet.
+/// A proxy, already decided: exceptions have not been applied yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
+    /// How it is spoken to.
+    pub kind: super::ProxyKind,
+    /// The property or key that names it, for sentences to the operator.
+    pub named_by: &'static str,
     /// Host name or address.
     pub host: String,
     /// Port.
     pub port: u16,
-    /// User, when the proxy wants Basic authentication.
+    /// User, when the proxy wants Basic authentication (RFC 1929 for SOCKS5).
     pub user: Option<String>,
     /// Password for it.
     pub password: Option<Secret>,

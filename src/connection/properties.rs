@@ -101,8 +101,6 @@ const OWN_LOG: &str = "The agent writes its own log; see [Logging] in jitterbit.
 const OWN_POOL: &str = "The agent keeps its own connections to Microsoft Graph open.";
 const NO_CACHE: &str = "The agent keeps no copy of the data.";
 const NO_LISTS: &str = "It narrows what a driver shows in its metadata; the agent shows all objects.";
-const NO_FIREWALL: &str =
-    "Firewalls of the SOCKS and TUNNEL kinds are not supported. Use ProxyServer for an HTTP proxy.";
 const OTHER_URL: &str = "The agent makes this address from AuthorityHost and AzureTenant. Use AzureEnvironment: CUSTOM with AuthorityHost.";
 const OWN_ISSUER: &str = "Entra wants the client id there, and the agent writes it.";
 
@@ -217,7 +215,7 @@ pub const PROPERTIES: &[Property] = &[
     ),
     used("AuthorityHost", Kind::Url, ALL, "The token server of AzureEnvironment CUSTOM."),
     used("GraphEndpoint", Kind::Url, ALL, "The Graph root with its version, of AzureEnvironment CUSTOM."),
-    used("Scope", Kind::Text, WITH_OAUTH, "The scopes to ask for, separated by spaces."),
+    used("Scope", Kind::Text, WITH_OAUTH, "The scopes to ask for, separated by spaces or commas."),
     used(
         "OAuthSettingsLocation",
         Kind::Path,
@@ -271,14 +269,11 @@ pub const PROPERTIES: &[Property] = &[
     used("ProxyUser", Kind::Text, ALL, "The user for ProxyServer."),
     used("ProxyPassword", Kind::Secret, ALL, "The password for ProxyServer."),
     used("ProxyExceptions", Kind::Text, ALL, "Hosts reached without ProxyServer, separated by semicolons."),
-    other(
+    used(
         "ProxyAuthScheme",
         Kind::Choice(&["BASIC", "DIGEST", "NONE", "NEGOTIATE", "NTLM", "PROPRIETARY"]),
-        Use::Refused(
-            "Proxies are spoken to with BASIC authentication or none. Write BASIC or NONE.",
-            &["BASIC", "NONE"],
-        ),
-        "How to sign in to ProxyServer.",
+        ALL,
+        "How to sign in to ProxyServer: BASIC or NONE.",
     ),
     other(
         "ProxyAutoDetect",
@@ -289,14 +284,11 @@ pub const PROPERTIES: &[Property] = &[
         ),
         "Whether to find the proxy by itself.",
     ),
-    other(
+    used(
         "ProxySSLType",
         Kind::Choice(&["AUTO", "ALWAYS", "NEVER", "TUNNEL"]),
-        Use::Refused(
-            "Proxies are spoken to in the clear, with TLS to Microsoft tunnelled through. Write AUTO.",
-            &["AUTO", "TUNNEL", "NEVER"],
-        ),
-        "Whether to speak TLS to ProxyServer.",
+        ALL,
+        "Whether to speak TLS to ProxyServer itself: ALWAYS, or not.",
     ),
     other(
         "OAuthVersion",
@@ -304,43 +296,40 @@ pub const PROPERTIES: &[Property] = &[
         Use::Refused("Only OAuth 2.0 is spoken. Write 2.0.", &["2.0", "2"]),
         "The version of OAuth.",
     ),
-    other(
+    used(
         "OAuthGrantType",
         Kind::Choice(&["CODE", "CLIENT"]),
-        Use::Ignored("AuthScheme decides the grant."),
-        "The OAuth grant.",
+        ALL,
+        "With AzureAD: CODE for a user, CLIENT for the application itself.",
     ),
-    other(
+    used(
         "OAuthAuthorizationURL",
         Kind::Url,
-        Use::Refused(OTHER_URL, &[]),
-        "Another address for signing in.",
+        WITH_OAUTH,
+        "Another address for signing in, on the token server.",
     ),
-    other("OAuthAccessTokenURL", Kind::Url, Use::Refused(OTHER_URL, &[]), "Another address for tokens."),
-    other(
+    used("OAuthAccessTokenURL", Kind::Url, WITH_OAUTH, "Another address for tokens, on the token server."),
+    used(
         "SSLServerCert",
         Kind::Text,
-        Use::Refused(
-            "Servers are checked against the host's own trust store only. Add the certificate authority there.",
-            &[],
-        ),
-        "A server certificate to accept.",
+        ALL,
+        "A certificate to accept besides those the host trusts: PEM text, a file, or a SHA-256 thumbprint.",
     ),
-    other(
+    used(
         "FirewallType",
         Kind::Choice(&["NONE", "TUNNEL", "SOCKS4", "SOCKS5"]),
-        Use::Refused(NO_FIREWALL, &["NONE"]),
-        "The kind of firewall.",
+        ALL,
+        "The kind of firewall: NONE, TUNNEL or SOCKS5.",
     ),
-    other("FirewallServer", Kind::Text, Use::Refused(NO_FIREWALL, &[]), "The firewall's host."),
-    other(
+    used("FirewallServer", Kind::Text, ALL, "The firewall's host."),
+    used(
         "FirewallPort",
         Kind::Integer(0, 65_535),
-        Use::Refused(NO_FIREWALL, &["0"]),
-        "The firewall's port.",
+        ALL,
+        "The firewall's port; 0 = the usual one of its type.",
     ),
-    other("FirewallUser", Kind::Text, Use::Refused(NO_FIREWALL, &[]), "The firewall's user."),
-    other("FirewallPassword", Kind::Secret, Use::Refused(NO_FIREWALL, &[]), "The firewall's password."),
+    used("FirewallUser", Kind::Text, ALL, "The firewall's user."),
+    used("FirewallPassword", Kind::Secret, ALL, "The firewall's password."),
     other(
         "AutoCache",
         Kind::Boolean,

@@ -19,6 +19,10 @@ impl Host for FakeHost {
         Ok(format!("file {}", path.display()).into())
     }
 
+    fn public_file(&self, path: &Path) -> Result<Vec<u8>, String> {
+        Err(format!("{} is missing.", path.display()))
+    }
+
     fn credential(&self, name: &str) -> Result<Secret, String> {
         Ok(format!("credential {name}").into())
     }
@@ -77,9 +81,18 @@ fn every_property_that_counts_changes_the_digest() {
         "    OAuthAccessToken: a\n",
         "    OAuthAccessToken: b\n",
         "    OAuthRefreshToken: a\n",
-        "    Scope: x\n",
+        "    Scope: https://graph.microsoft.com/.default\n",
         "    OAuthExpiresIn: 5\n",
-        "    OAuthTokenTimestamp: 5\n",
+        "    OAuthTokenTimestamp: 1700000000000\n",
+        "    OAuthAccessTokenURL: https://login.microsoftonline.com/t/oauth2/v2.0/token\n",
+        "    OAuthAuthorizationURL: https://login.microsoftonline.com/t/oauth2/v2.0/authorize\n",
+        "    SSLServerCert: 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n",
+        "    SSLServerCert: 01112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n",
+        "    FirewallType: SOCKS5\n    FirewallServer: p\n",
+        "    FirewallType: SOCKS5\n    FirewallServer: p\n    FirewallUser: u\n    FirewallPassword: x\n",
+        "    FirewallType: SOCKS5\n    FirewallServer: p\n    FirewallUser: u\n    FirewallPassword: y\n",
+        "    FirewallType: TUNNEL\n    FirewallServer: p\n",
+        "    ProxyServer: q\n    ProxySSLType: ALWAYS\n",
         "    AzureEnvironment: USGOVT\n",
         "    AzureEnvironment: USGOVTDOD\n",
         "    AzureEnvironment: CHINA\n",

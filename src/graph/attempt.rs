@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, LOCATION};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Stopwatch};
 use crate::error::clean_foreign_text;
-use crate::token::{AccessToken, TokenGeneration};
+use crate::token::{AccessToken, TokenGeneration, transport};
 
 use super::body::{BodyReader, MarkedBody, SentMark, describe};
 use super::bounds::{Stop, bounded, time_left};
@@ -75,10 +75,11 @@ impl GraphClient {
             .await?;
         let token = bounded(context, self.bearer().get(time_left(context))).await??;
         let mark = SentMark::default();
-        let request = self.authorised(call, &token, &mark, progress.new_connection)?;
+        let request = self.authorised(call, &token, &mark)?;
         let stopwatch = Clock::stopwatch();
         // The head may take as long as the whole answer: a large page is made before its first byte is sent.
-        let sent = tokio::time::timeout(self.connection().timeout, self.http().execute(request));
+        let http = self.http(progress.new_connection);
+        let sent = tokio::time::timeout(self.connection().timeout, http.execute(request));
         let response = match bounded(context, sent).await {
             Err(stop) => {
                 self.note(call, progress, &stopwatch, "no_answer", None);
@@ -103,7 +104,12 @@ impl GraphClient {
             Ok(Ok(Err(error))) => {
                 self.note(call, progress, &stopwatch, "no_answer", None);
                 let happened = lost_unless(error.is_connect() || !mark.is_set());
-                return Ok(Outcome::Failed { happened, what: describe(error), refusal: None, slot });
+                let what = match transport::explain(&error, self.connection(), call.url.as_url()) {
+                    // It becomes a part of a longer sentence.
+                    Some(trouble) => trouble.message.trim_end_matches('.').to_owned(),
+                    None => describe(error),
+                };
+                return Ok(Outcome::Failed { happened, what, refusal: None, slot });
             }
             Ok(Ok(Ok(response))) => response,
         };
@@ -131,7 +137,12 @@ impl GraphClient {
         }
         let time = ERROR_BODY_TIME.min(self.connection().timeout);
         let body = BodyReader::new(response, ERROR_BODY_LIMIT, time).beginning(call.context).await;
-        let refusal = parse_refusal(status, request_id(&headers), &body);
+        let mut refusal = parse_refusal(status, request_id(&headers), &body);
+        if status == 407
+            && let Some(trouble) = transport::refused_by_proxy(self.connection(), call.url.as_url())
+        {
+            (refusal.code, refusal.message) = (trouble.code.to_owned(), trouble.message);
+        }
         if status == 401 || wants_fresher_token(&refusal) {
             return Outcome::TokenRefused { seen, claims: claims_challenge(&headers), refusal };
         }
@@ -155,7 +166,6 @@ impl GraphClient {
         call: Call<'_>,
         token: &AccessToken,
         mark: &SentMark,
-        new_connection: bool,
     ) -> Result<reqwest::Request, GraphError> {
         let Call { request, url, context, .. } = call;
         let bad = |what: String| GraphError::BadRequest { what };
@@ -178,12 +188,6 @@ impl GraphClient {
                 bad(format!("the value of header '{name}' has characters that no header can hold"))
             })?;
             headers.insert(name, value);
-        }
-        // Graph advises a new connection after a 503, because one connection stays on one front end. reqwest's pool cannot be
-        // told to open one, but over HTTP/1.1 this closes the old one after the repeat, so that a sick front end is met
-        // at most twice in a row; over HTTP/2 hyper drops the header, and Graph's load balancing has to do it.
-        if new_connection {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let bearer = Zeroizing::new(format!("Bearer {}", token.secret.expose()));
         let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| {

@@ -8,7 +8,7 @@ use http::header::LOCATION;
 use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::telemetry::Metrics;
-use crate::token::{TokenGeneration, TokenHandle};
+use crate::token::{HttpClients, TokenGeneration, TokenHandle};
 
 use super::attempt::{Call, Opened, Outcome, stopped_while_waiting};
 use super::bearer::Bearer;
@@ -26,7 +26,7 @@ use super::{CallContext, GraphAnswer, GraphError, GraphRefusal, GraphRequest};
 pub struct GraphClient {
     connection: Arc<Connection>,
     bearer: Bearer,
-    http: reqwest::Client,
+    http: HttpClients,
     governor: Arc<Governor>,
     metrics: Arc<Metrics>,
     page_bytes: usize,
@@ -34,11 +34,11 @@ pub struct GraphClient {
 }
 
 impl GraphClient {
-    /// A client for `connection`. `http` must not follow redirects; `page_bytes` bounds every answer after decompression.
+    /// A client for `connection`. The clients of `http` must not follow redirects; `page_bytes` bounds every answer after decompression.
     pub fn new(
         connection: Arc<Connection>,
         tokens: Arc<TokenHandle>,
-        http: reqwest::Client,
+        http: HttpClients,
         governor: Arc<Governor>,
         metrics: Arc<Metrics>,
         page_bytes: usize,
@@ -49,7 +49,7 @@ impl GraphClient {
     pub(super) fn with_bearer(
         connection: Arc<Connection>,
         bearer: Bearer,
-        http: reqwest::Client,
+        http: HttpClients,
         governor: Arc<Governor>,
         metrics: Arc<Metrics>,
         page_bytes: usize,
@@ -239,8 +239,9 @@ impl GraphClient {
         self.page_bytes
     }
 
-    pub(super) fn http(&self) -> &reqwest::Client {
-        &self.http
+    /// The client for an attempt: one that makes a new connection where the last one led to a sick server.
+    pub(super) fn http(&self, new_connection: bool) -> &reqwest::Client {
+        if new_connection { &self.http.fresh } else { &self.http.pooled }
     }
 
     pub(super) fn bearer(&self) -> &Bearer {

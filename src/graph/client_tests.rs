@@ -108,6 +108,45 @@ async fn the_retry_table_over_the_wire() {
     }
 }
 
+/// Graph's advice on 503: one connection stays on one front end, so the repeat must not go down the same one.
+#[tokio::test]
+async fn the_repeat_after_503_goes_over_a_new_connection_and_others_over_the_old_one() {
+    for (status, another) in [(503, true), (429, false), (500, false)] {
+        let server = Server::start(move |number, _| async move {
+            if number == 1 {
+                answer(status, &[("Retry-After", "0.01")], REFUSAL)
+            } else {
+                answer(200, &[], "{}")
+            }
+        })
+        .await;
+        let (client, _) = client(&server);
+        for _ in 0..3 {
+            client.send(get("me"), &context()).await.unwrap();
+        }
+        let peers: Vec<_> = server.seen().iter().map(|seen| seen.peer).collect();
+        let [first, refused, repeated, later] = peers.as_slice() else { panic!("{status}: {peers:?}") };
+        assert_eq!(first, refused, "{status}: connections are kept open");
+        assert_eq!(repeated != refused, another, "{status}: {peers:?}");
+        assert_eq!(later, first, "{status}: later calls use the pool again");
+    }
+}
+
+#[tokio::test]
+async fn a_second_503_gets_a_second_new_connection() {
+    let server = Server::start(|number, _| async move {
+        if number < 3 { answer(503, &[("Retry-After", "0.01")], REFUSAL) } else { answer(200, &[], "{}") }
+    })
+    .await;
+    let (client, _) = client(&server);
+    client.send(get("me"), &context()).await.unwrap();
+    let mut peers: Vec<_> = server.seen().iter().map(|seen| seen.peer).collect();
+    assert_eq!(peers.len(), 4);
+    peers.sort_unstable();
+    peers.dedup();
+    assert_eq!(peers.len(), 4, "every repeat has a connection of its own");
+}
+
 #[tokio::test]
 async fn a_lost_answer_is_asked_for_again_only_by_reads() {
     let script = |number, _| async move {

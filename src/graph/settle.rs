@@ -11,7 +11,7 @@ pub(super) struct Progress {
     pub(super) attempts: u32,
     /// Whether a newer token was already asked for because Graph refused one.
     pub(super) renewed: bool,
-    /// Whether the next attempt should not leave its connection in the pool.
+    /// Whether the next attempt makes a connection of its own, because the last one led to a sick server.
     pub(super) new_connection: bool,
     /// Set when a write may have been done: by which attempt, and what happened to it.
     maybe_done: Option<(u32, String)>,

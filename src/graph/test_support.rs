@@ -66,6 +66,8 @@ pub(super) struct Seen {
     pub(super) target: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// The client's port: the same one means the same connection.
+    pub(super) peer: u16,
 }
 
 /// A server that answers each request by a script and remembers what it saw.
@@ -111,7 +113,7 @@ async fn accept(
     script: Arc<dyn Fn(usize, Seen) -> Answering + Send + Sync>,
 ) {
     let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, peer)) = listener.accept().await {
         let (seen, script) = (Arc::clone(&seen), Arc::clone(&script));
         connections.spawn(async move {
             let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
@@ -120,7 +122,13 @@ async fn accept(
                     let (parts, body) = request.into_parts();
                     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
                     let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-                    let request = Seen { method: parts.method, target, headers: parts.headers, body };
+                    let request = Seen {
+                        method: parts.method,
+                        target,
+                        headers: parts.headers,
+                        body,
+                        peer: peer.port(),
+                    };
                     let number = {
                         let mut seen = seen.lock().unwrap();
                         seen.push(request.clone());
@@ -177,6 +185,8 @@ pub(super) fn connection(graph: Url) -> Connection {
         endpoints: Endpoints { authority: Url::parse("http://127.0.0.1:1/").unwrap(), graph },
         store: StoreLocation::StateDirectory,
         proxy: None,
+        server_trust: Default::default(),
+        sign_in_urls: Default::default(),
         timeout: Duration::from_secs(10),
         user_id: None,
         max_rows: None,
@@ -201,17 +211,11 @@ pub(super) fn client_with(connection: Connection) -> (Arc<GraphClient>, MadeToke
 
 pub(super) fn client_with_limit(connection: Connection, page_bytes: usize) -> (Arc<GraphClient>, MadeTokens) {
     let tokens = MadeTokens::default();
-    let http =
-        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+    let connection = Arc::new(connection);
+    let http = crate::token::Transports::default().clients(&connection).unwrap();
     let bearer = Bearer::Made(tokens.clone());
-    let client = GraphClient::with_bearer(
-        Arc::new(connection),
-        bearer,
-        http,
-        Governor::new(),
-        Metrics::new(),
-        page_bytes,
-    );
+    let client =
+        GraphClient::with_bearer(connection, bearer, http, Governor::new(), Metrics::new(), page_bytes);
     (client, tokens)
 }
 

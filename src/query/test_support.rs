@@ -31,6 +31,8 @@ pub(crate) fn connection(change: impl FnOnce(&mut Connection)) -> Connection {
         },
         store: StoreLocation::StateDirectory,
         proxy: None,
+        server_trust: Default::default(),
+        sign_in_urls: Default::default(),
         timeout: Duration::from_secs(60),
         user_id: None,
         max_rows: None,

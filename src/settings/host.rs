@@ -11,6 +11,9 @@ use crate::secret::Secret;
 /// The largest secret that is read, in bytes. A PKCS#12 with its chain fits; a log file named by mistake does not.
 const SECRET_LIMIT: u64 = 64 * 1024;
 
+/// The largest certificate file that is read, in bytes: the bundle of all public authorities is about 220 KiB.
+const PUBLIC_LIMIT: u64 = 512 * 1024;
+
 /// The machine, as configuration sees it. Errors are sentences that name the thing and the remedy, never a secret.
 pub trait Host {
     /// The contents of a private file, without the newline at its end.
@@ -36,6 +39,12 @@ pub trait Host {
     /// # Errors
     /// When it may not, with the reason.
     fn check_writable_folder(&self, folder: &Path) -> Result<(), String>;
+
+    /// The contents of a file that is no secret, such as a certificate.
+    ///
+    /// # Errors
+    /// When it is missing, too large or not a file.
+    fn public_file(&self, path: &Path) -> Result<Vec<u8>, String>;
 
     /// The one path of a file that may not exist yet: its folder with all links resolved, plus its own name.
     ///
@@ -93,6 +102,12 @@ impl Host for ThisHost {
         let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let bytes = files::read_private(&target, SECRET_LIMIT).map_err(|error| error.to_string())?;
         into_secret(bytes, path)
+    }
+
+    fn public_file(&self, path: &Path) -> Result<Vec<u8>, String> {
+        // Certificates are commonly links into a shared folder; what they point at is what is read.
+        let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        files::read_bounded(&target, PUBLIC_LIMIT).map_err(|error| error.to_string())
     }
 
     fn credential(&self, name: &str) -> Result<Secret, String> {

@@ -75,12 +75,40 @@ pub struct Refresh {
     pub concurrent_per_host: usize,
 }
 
+/// The longest user or password of a SOCKS5 proxy, in bytes: RFC 1929 gives each a length of one byte.
+pub const LONGEST_SOCKS_WORD: usize = 255;
+
+/// How a proxy is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// HTTP without TLS to the proxy: https goes through a CONNECT tunnel, plain http is forwarded.
+    #[default]
+    Http,
+    /// The same, with TLS to the proxy itself.
+    Https,
+    /// SOCKS version 5 (RFC 1928), names resolved by the proxy.
+    Socks5,
+}
+
+impl ProxyKind {
+    /// The port of a proxy whose port is not given: what the driver takes, and 443 for TLS.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+            Self::Socks5 => 1080,
+        }
+    }
+}
+
 /// `[Proxy]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentProxy {
+    /// `Type` (default http).
+    pub kind: ProxyKind,
     /// `Host`.
     pub host: String,
-    /// `Port` (default 80).
+    /// `Port` (default 80 for http, 443 for https, 1080 for socks5).
     pub port: u16,
     /// `User`.
     pub user: Option<String>,

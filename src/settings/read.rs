@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::host::Host;
 use super::keys;
 use super::merge::Merged;
-use super::{AgentProxy, ControlPort, Limits, Refresh, Settings, TokenStore};
+use super::{AgentProxy, ControlPort, LONGEST_SOCKS_WORD, Limits, ProxyKind, Refresh, Settings, TokenStore};
 use crate::error::Fault;
 use crate::secret::Secret;
 use crate::telemetry::{LogFormat, LogSettings};
@@ -186,19 +186,24 @@ impl Reader<'_> {
     /// No `Host`, no proxy; then the other keys must not be set either, because somebody means them to work.
     fn proxy(&mut self, host: &dyn Host) -> Option<AgentProxy> {
         const SECTION: &str = "Proxy";
-        let port = self.number(SECTION, "Port", 1..=u16::MAX);
+        let kind = self.proxy_kind();
+        let port = match self.text(SECTION, "Port") {
+            None => kind.default_port(),
+            Some(_) => self.number(SECTION, "Port", 1..=u16::MAX),
+        };
         let password = self.proxy_password(host);
         let user = self.text(SECTION, "User");
         if password.is_some() && user.is_none() {
             self.fault(SECTION, "User", "A password is set but no user. Set User, or remove the password.");
         }
         let Some(name) = self.text(SECTION, "Host") else {
-            let set = ["Port", "User", "Password", "PasswordFile", "PasswordCredential", "Exceptions"]
-                .into_iter()
-                .find(|name| {
-                    keys::find(SECTION, name)
-                        .is_some_and(|key| key.default != self.merged.text(SECTION, name))
-                });
+            let set =
+                ["Type", "Port", "User", "Password", "PasswordFile", "PasswordCredential", "Exceptions"]
+                    .into_iter()
+                    .find(|name| {
+                        keys::find(SECTION, name)
+                            .is_some_and(|key| key.default != self.merged.text(SECTION, name))
+                    });
             if let Some(set) = set {
                 self.fault(
                     SECTION,
@@ -218,7 +223,34 @@ impl Reader<'_> {
         let exceptions = self.text(SECTION, "Exceptions").unwrap_or_default();
         let exceptions =
             exceptions.split(';').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-        Some(AgentProxy { host: name, port, user, password, exceptions: exceptions.collect() })
+        if kind == ProxyKind::Socks5 {
+            for (key, length) in [
+                ("User", user.as_ref().map_or(0, String::len)),
+                ("Password", password.as_ref().map_or(0, |password| password.expose().len())),
+            ] {
+                if length > LONGEST_SOCKS_WORD {
+                    self.fault(
+                        SECTION,
+                        key,
+                        "SOCKS5 takes at most 255 bytes here (RFC 1929). Use a shorter one.",
+                    );
+                }
+            }
+        }
+        Some(AgentProxy { kind, host: name, port, user, password, exceptions: exceptions.collect() })
+    }
+
+    fn proxy_kind(&mut self) -> ProxyKind {
+        match self.merged.text("Proxy", "Type").to_ascii_lowercase().as_str() {
+            "http" => ProxyKind::Http,
+            "https" => ProxyKind::Https,
+            "socks5" => ProxyKind::Socks5,
+            other => {
+                let message = format!("'{}' is not one of http, https, socks5.", other.escape_debug());
+                self.fault("Proxy", "Type", message);
+                ProxyKind::Http
+            }
+        }
     }
 
     fn proxy_password(&mut self, host: &dyn Host) -> Option<Secret> {

@@ -15,6 +15,10 @@ impl Host for FakeHost {
         if path == Path::new("/secret") { Ok("from a file".into()) } else { Err("It is missing.".to_owned()) }
     }
 
+    fn public_file(&self, path: &Path) -> Result<Vec<u8>, String> {
+        Err(format!("{} is missing.", path.display()))
+    }
+
     fn credential(&self, name: &str) -> Result<Secret, String> {
         if name == "proxy" { Ok("from a credential".into()) } else { Err("It is missing.".to_owned()) }
     }
@@ -142,6 +146,8 @@ fn the_proxy_has_one_password_from_one_place() {
         ("Host=p\nUser=u\nPasswordFile=/none\n", "[Proxy] PasswordFile"),
         ("Host=http://p\n", "[Proxy] Host"),
         ("Port=3128\n", "[Proxy] Port"),
+        ("Type=https\n", "[Proxy] Type"),
+        ("Host=p\nType=socks4\n", "[Proxy] Type"),
     ] {
         let faults = read(&format!("[Proxy]\n{text}")).unwrap_err();
         assert_eq!(faults.iter().map(|fault| fault.key.as_str()).collect::<Vec<_>>(), [key], "{text}");
@@ -166,6 +172,23 @@ fn unknown_things_are_noticed_and_tolerated() {
     ] {
         assert!(found[index].0 == NoticeLevel::Warning && found[index].1.contains(wanted), "{found:?}");
     }
+}
+
+#[test]
+fn the_proxys_port_follows_its_type() {
+    for (lines, kind, port) in [
+        ("", ProxyKind::Http, 80),
+        ("Type=HTTP\n", ProxyKind::Http, 80),
+        ("Type=https\n", ProxyKind::Https, 443),
+        ("Type=socks5\n", ProxyKind::Socks5, 1080),
+        ("Type=socks5\nPort=9\n", ProxyKind::Socks5, 9),
+    ] {
+        let proxy = read(&format!("[Proxy]\nHost=p\n{lines}")).unwrap().settings.proxy.unwrap();
+        assert_eq!((proxy.kind, proxy.port), (kind, port), "{lines}");
+    }
+    let long = "x".repeat(256);
+    let faults = read(&format!("[Proxy]\nHost=p\nType=socks5\nUser={long}\nPassword={long}\n")).unwrap_err();
+    assert_eq!(faults.len(), 2, "{faults:?}");
 }
 
 #[test]
@@ -201,7 +224,9 @@ fn every_key_is_either_live_or_waits_for_a_restart() {
             "UnixSocketUsers" => "7",
             "Format" => "json",
             "Level" => "debug",
-            "Password" | "PasswordFile" | "PasswordCredential" | "User" | "Port" | "Exceptions" => continue,
+            "Password" | "PasswordFile" | "PasswordCredential" | "User" | "Port" | "Type" | "Exceptions" => {
+                continue;
+            }
             "Host" => "proxy.example",
             name if name.ends_with("Directory")
                 || name.ends_with("File")

@@ -12,6 +12,7 @@ use crate::connection::{ClientCredential, Connection};
 use super::answer::{self, Outcome};
 use super::model::TokenFailure;
 use super::plan::Grant;
+use super::transport::{explain, refused_by_proxy};
 
 /// The largest answer that is read, decoded. Real ones are below 20 KiB.
 const LARGEST_ANSWER: usize = 256 * 1024;
@@ -96,10 +97,16 @@ fn default_scope(graph: &Url) -> String {
     format!("{}/.default", graph.origin().ascii_serialization())
 }
 
+/// Where `connection` asks for tokens: its own `OAuthAccessTokenURL`, else the tenant's usual address.
+pub(super) fn token_url_of(connection: &Connection, tenant: &str) -> Option<Url> {
+    connection.sign_in_urls.token.clone().or_else(|| token_url(&connection.endpoints.authority, tenant))
+}
+
 /// Posts `form` and classifies what comes back. An answer that got lost counts as `TryLater` like a request that never
 /// left: Entra keeps a used refresh token in force, so the same one is simply sent again.
 pub(super) async fn exchange(
     client: &reqwest::Client,
+    connection: &Connection,
     url: Url,
     form: String,
     bound: Duration,
@@ -107,7 +114,7 @@ pub(super) async fn exchange(
 ) -> Exchange {
     let answered = async {
         let mut response = client
-            .post(url)
+            .post(url.clone())
             .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(http::header::ACCEPT, "application/json")
             .timeout(bound)
@@ -129,21 +136,30 @@ pub(super) async fn exchange(
     match answered.await {
         Ok((status, headers, mut body)) => {
             let now = clock.now();
-            let outcome = answer::classify(status, &headers, &body, now);
+            let outcome = match refused_by_proxy(connection, &url).filter(|_| status == 407) {
+                Some(trouble) => {
+                    Outcome::TryLater { after: None, failure: failure(trouble.code, &trouble.message, clock) }
+                }
+                None => answer::classify(status, &headers, &body, now),
+            };
             zeroize::Zeroize::zeroize(&mut body);
             let clock_skew =
                 answer::server_time(&headers).map(|server| server.as_seconds() - now.as_seconds());
             Exchange { outcome, clock_skew }
         }
         Err(error) => Exchange {
-            outcome: Outcome::TryLater { after: None, failure: no_answer(&error, clock) },
+            outcome: Outcome::TryLater { after: None, failure: no_answer(&error, connection, &url, clock) },
             clock_skew: None,
         },
     }
 }
 
 /// Why there was no answer, without the address (it names the tenant) and without anything that was sent.
-fn no_answer(error: &reqwest::Error, clock: &Clock) -> TokenFailure {
+fn no_answer(error: &reqwest::Error, connection: &Connection, url: &Url, clock: &Clock) -> TokenFailure {
+    if let Some(trouble) = explain(error, connection, url) {
+        let message = format!("The token endpoint was not asked. {} The agent tries again.", trouble.message);
+        return failure(trouble.code, &message, clock);
+    }
     let (code, message) = if error.is_connect() {
         (
             "endpoint_unreachable",
@@ -160,6 +176,10 @@ fn no_answer(error: &reqwest::Error, clock: &Clock) -> TokenFailure {
             "The connection to the token endpoint broke before the answer was complete. Nothing needs to be done; the agent tries again with the same token.",
         )
     };
+    failure(code, message, clock)
+}
+
+fn failure(code: &str, message: &str, clock: &Clock) -> TokenFailure {
     TokenFailure {
         code: code.to_owned(),
         aadsts: None,
@@ -178,6 +198,44 @@ mod tests {
 
     fn client() -> ClientIdentity {
         ClientIdentity { client_id: "id-1".to_owned(), tenant: "t".to_owned() }
+    }
+
+    #[test]
+    fn every_cloud_has_its_own_servers_and_its_own_scope() {
+        for (cloud, token, scope) in [
+            (
+                "GLOBAL",
+                "https://login.microsoftonline.com/t/oauth2/v2.0/token",
+                "https://graph.microsoft.com/.default",
+            ),
+            (
+                "USGOVT",
+                "https://login.microsoftonline.us/t/oauth2/v2.0/token",
+                "https://graph.microsoft.us/.default",
+            ),
+            (
+                "USGOVTDOD",
+                "https://login.microsoftonline.us/t/oauth2/v2.0/token",
+                "https://dod-graph.microsoft.us/.default",
+            ),
+            (
+                "CHINA",
+                "https://login.partner.microsoftonline.cn/t/oauth2/v2.0/token",
+                "https://microsoftgraph.chinacloudapi.cn/.default",
+            ),
+        ] {
+            let endpoints = crate::connection::endpoints::cloud(cloud).unwrap();
+            let of_cloud = connection("a").with(|connection| connection.endpoints = endpoints).finish();
+            assert_eq!(token_url_of(&of_cloud, "t").unwrap().as_str(), token, "{cloud}");
+            let sent = form(&of_cloud, &client(), Grant::ClientCredentials, None, None);
+            let sent: std::collections::BTreeMap<_, _> =
+                url::form_urlencoded::parse(sent.as_bytes()).collect();
+            assert_eq!(sent["scope"], scope, "{cloud}");
+        }
+        let own = Url::parse("https://login.microsoftonline.com/other/token").unwrap();
+        let other =
+            connection("a").with(|connection| connection.sign_in_urls.token = Some(own.clone())).finish();
+        assert_eq!(token_url_of(&other, "t"), Some(own));
     }
 
     #[test]

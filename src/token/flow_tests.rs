@@ -377,6 +377,8 @@ async fn token_requests_go_through_the_connections_proxy_except_to_exceptions() 
     let (folder, proxy) = (state_folder(), FakeEndpoint::start(true, 3600, "rt-0").await);
     let through = |name: &str, exceptions: &[&str]| {
         let proxy = Proxy {
+            kind: crate::connection::ProxyKind::Http,
+            named_by: "ProxyServer",
             host: "127.0.0.1".to_owned(),
             port: proxy.authority.port().unwrap(),
             user: Some("agent".to_owned()),

@@ -38,7 +38,7 @@ pub use handle::TokenHandle;
 pub use keeper::Keeper;
 pub use model::*;
 pub use store::StoreReport;
-pub use transport::Transports;
+pub use transport::{HttpClients, Transports};
 
 /// A number from 0 to 1 for jitter. From the operating system's generator, because two agents that start together
 /// must not draw the same numbers.

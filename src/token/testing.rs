@@ -44,6 +44,8 @@ pub(super) fn connection(name: &str) -> Draft {
         },
         store: StoreLocation::StateDirectory,
         proxy: None,
+        server_trust: Default::default(),
+        sign_in_urls: Default::default(),
         timeout: Duration::from_secs(60),
         user_id: None,
         max_rows: None,

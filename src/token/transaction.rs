@@ -190,7 +190,7 @@ impl Context {
             let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
             Settled::Denied { denial, stored: Arc::new(current.clone()) }
         })?;
-        let Some(url) = endpoint::token_url(&self.connection.endpoints.authority, &client.tenant) else {
+        let Some(url) = endpoint::token_url_of(&self.connection, &client.tenant) else {
             let failure = self.failure(
                 "bad_tenant",
                 "AzureTenant cannot stand in an address. Set it to the tenant's domain or id.",
@@ -215,8 +215,15 @@ impl Context {
             );
             return Err(Settled::TryLater { after: None, failure });
         };
-        let exchange =
-            endpoint::exchange(&self.http, url, form, self.refresh.request_timeout, &self.clock).await;
+        let exchange = endpoint::exchange(
+            &self.http,
+            &self.connection,
+            url,
+            form,
+            self.refresh.request_timeout,
+            &self.clock,
+        )
+        .await;
         *skew = exchange.clock_skew.or(*skew);
         Ok(exchange.outcome)
     }

@@ -8,6 +8,7 @@ use crate::faults::Fault;
 use crate::http::{Service, listen, serve};
 use crate::options::SandboxOptions;
 use crate::state::{RecordedRequest, Shared, Stats};
+use crate::tls::TlsFiles;
 use serde_json::Value;
 use std::io;
 use std::sync::mpsc;
@@ -66,7 +67,7 @@ impl Sandbox {
         Ok(Self { shared, login_url, graph_origin, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// `http://127.0.0.1:PORT` of the sign-in service.
+    /// `http://127.0.0.1:PORT` of the sign-in service; https with [`SandboxOptions::tls`], as the other two.
     pub fn login_url(&self) -> &str {
         &self.login_url
     }
@@ -254,11 +255,19 @@ async fn run(
             return;
         }
     };
-    let login_url = format!("http://{login_address}");
-    let graph_origin = format!("http://{graph_address}");
+    let tls = match options.tls.as_ref().map(TlsFiles::acceptor).transpose() {
+        Ok(tls) => tls,
+        Err(problem) => {
+            let _ = ready.send(Err(problem));
+            return;
+        }
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let login_url = format!("{scheme}://{login_address}");
+    let graph_origin = format!("{scheme}://{graph_address}");
     let shared = Shared::new(options, login_url.clone(), graph_origin.clone());
-    tokio::spawn(serve(login, shared.clone(), Service::Login));
-    tokio::spawn(serve(graph, shared.clone(), Service::Graph));
+    tokio::spawn(serve(login, tls.clone(), shared.clone(), Service::Login));
+    tokio::spawn(serve(graph, tls, shared.clone(), Service::Graph));
     let _ = ready.send(Ok((shared, login_url, graph_origin)));
     // An error means that the handle is gone, which is a stop as well.
     let _ = stopped.await;

@@ -14,7 +14,9 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// Larger request bodies are refused: an attachment goes by an upload session above 4 MB.
 const LARGEST_REQUEST: usize = 8 * 1024 * 1024;
@@ -51,23 +53,35 @@ pub(crate) async fn listen(port: u16) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 /// Accepts connections until the runtime ends.
-pub(crate) async fn serve(listener: TcpListener, shared: Shared, service: Service) {
+pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Shared, service: Service) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
         // Small answers must not wait for the acknowledgement of the one before.
         let _ = stream.set_nodelay(true);
-        let shared = shared.clone();
+        let (shared, tls) = (shared.clone(), tls.clone());
         tokio::spawn(async move {
-            let handler = service_fn(move |request| handle(shared.clone(), service, request));
-            // A connection that the client or a fault breaks is the client's business.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .keep_alive(true)
-                .serve_connection(TokioIo::new(stream), handler)
-                .await;
+            match tls {
+                None => talk(stream, shared, service).await,
+                // A client that does not trust the certificate goes away here.
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        talk(stream, shared, service).await;
+                    }
+                }
+            }
         });
     }
+}
+
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: Shared, service: Service) {
+    let handler = service_fn(move |request| handle(shared.clone(), service, request));
+    // A connection that the client or a fault breaks is the client's business.
+    let _ = hyper::server::conn::http1::Builder::new()
+        .keep_alive(true)
+        .serve_connection(TokioIo::new(stream), handler)
+        .await;
 }
 
 async fn handle(

@@ -25,6 +25,7 @@ mod options;
 mod random;
 mod state;
 mod time;
+mod tls;
 
 pub use controls::IssuedTokens;
 pub use entra::identity::IDENTITY_HEADER;
@@ -35,3 +36,4 @@ pub use options::{
     DEFAULT_TENANT_ID, DELEGATED_SCOPES, EXPIRED_CLIENT_SECRET, PUBLIC_CLIENT_ID, Rotation, SandboxOptions,
 };
 pub use state::{RecordedRequest, Stats};
+pub use tls::{TlsFiles, TlsFront};

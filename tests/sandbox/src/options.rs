@@ -1,6 +1,7 @@
 //! What a test may choose about the tenant, and the facts that are the same in every sandbox.
 //! Never holds anything that changes while the sandbox runs.
 
+use crate::tls::TlsFiles;
 use std::time::Duration;
 
 /// The tenant's id, unless the options say otherwise.
@@ -75,6 +76,8 @@ pub struct SandboxOptions {
     pub enforce_mailbox_concurrency: bool,
     /// Puts `@odata.nextLink` after `value`, where it usually stands before it.
     pub next_link_after_value: bool,
+    /// Serves https instead of http, with this certificate.
+    pub tls: Option<TlsFiles>,
 }
 
 impl Default for SandboxOptions {
@@ -97,6 +100,7 @@ impl Default for SandboxOptions {
             mailbox_concurrency: 4,
             enforce_mailbox_concurrency: true,
             next_link_after_value: false,
+            tls: None,
         }
     }
 }
