@@ -3,6 +3,7 @@
 
 mod activities;
 mod auth;
+mod callback;
 mod check;
 mod digest;
 mod endpoints;
@@ -18,6 +19,7 @@ mod tests;
 mod values;
 mod variables;
 
+pub use callback::{Callback, Loopback, SignInSettings};
 pub use model::*;
 pub use registry::{Changes, Registry, check_directory};
 pub use template::substitute_json;

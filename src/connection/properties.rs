@@ -214,20 +214,18 @@ pub const PROPERTIES: &[Property] = &[
         WITH_OAUTH,
         "When OAuthAccessToken was made, in milliseconds since 1970.",
     ),
-    Property {
-        name: "OAuthVerifier",
-        kind: Kind::Secret,
-        schemes: SIGN_IN,
-        usage: Use::Unsupported,
-        help: "The authorization code of a sign-in on another machine.",
-    },
-    Property {
-        name: "CallbackURL",
-        kind: Kind::Url,
-        schemes: SIGN_IN,
-        usage: Use::Ignored("It is needed only to sign in with a browser, which this version does not do."),
-        help: "Where the browser returns to after a sign-in.",
-    },
+    used(
+        "OAuthVerifier",
+        Kind::Secret,
+        SIGN_IN,
+        "The authorization code of a sign-in on another machine; redeemed once, with CallbackURL.",
+    ),
+    used(
+        "CallbackURL",
+        Kind::Url,
+        SIGN_IN,
+        "Where the browser returns to after a sign-in, as in the app registration.",
+    ),
     used("UserId", Kind::Text, ALL, "The mailbox or user that activities act on unless they say otherwise."),
     used("Readonly", Kind::Boolean, ALL, "Refuses Create, Update, Delete and Execute."),
     used(
