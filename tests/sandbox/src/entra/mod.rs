@@ -4,5 +4,6 @@
 pub(crate) mod apps;
 pub(crate) mod errors;
 pub(crate) mod grants;
+pub(crate) mod sign_in;
 pub(crate) mod store;
 pub(crate) mod token;
