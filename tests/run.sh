@@ -3,8 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# command:package. vim and sed save drop-ins the way operators do; strace watches the order of fsync and rename.
-needed=(vim:vim-tiny strace:strace systemd-analyze:systemd curl:curl)
+# command:package. node and npm run a certified OAuth server; vim and sed save drop-ins the way operators do; strace watches the order of fsync and rename.
+needed=(vim:vim-tiny strace:strace systemd-analyze:systemd curl:curl node:nodejs npm:npm)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")

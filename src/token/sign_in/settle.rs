@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::token::answer::NewTokens;
 use crate::token::claims::read_claims;
-use crate::token::handle::Shared;
-use crate::token::model::TokenFailure;
+use crate::token::handle::{Blocked, Shared, View};
+use crate::token::model::{TokenError, TokenFailure};
 use crate::token::store::{StoreError, Stored, StoredAccess};
 use crate::token::transaction::{Context, Settled};
 
@@ -46,7 +46,9 @@ pub(super) async fn settle(
         account = signed_in.account, previous_account = signed_in.previous_account, renewable = signed_in.renewable,
         "A person has signed the connection in.");
     let mut view = shared.view.subscribe();
-    let published = view.wait_for(|view| view.status.token_generation >= next.generation);
+    // A task that a reload has replaced says no more; its successor finds the token in the store.
+    let replaced = |view: &View| matches!(view.blocked, Some(Blocked::For(TokenError::Superseded)));
+    let published = view.wait_for(|view| view.status.token_generation >= next.generation || replaced(view));
     let _whoever_reads_the_status_sees_it_soon = tokio::time::timeout(PUBLISHED_WITHIN, published).await;
     Ok(signed_in)
 }
