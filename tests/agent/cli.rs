@@ -54,7 +54,7 @@ fn check_names_every_fault_and_starts_nothing() {
 #[tokio::test]
 async fn status_test_and_reload_ask_the_running_agent() {
     let sandbox = tenant();
-    let agent = Setup::new()
+    let mut agent = Setup::new()
         .drop_in("a.yaml", &application(&sandbox, "app", ""))
         .drop_in("m.yaml", &delegated(&sandbox, "mail", ""))
         .start();
