@@ -32,7 +32,8 @@ pub(super) struct NoAnswer {
 }
 
 impl NoAnswer {
-    fn new(message: String, code: u8) -> Self {
+    /// Without a word of the agent.
+    pub(super) fn new(message: String, code: u8) -> Self {
         Self { message, code, problem: None }
     }
 

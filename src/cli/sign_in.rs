@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::client::{NoAnswer, ask_agent, painted, prepare, segment};
-use super::{NOT_WELL, USAGE};
+use super::{FAILED, NOT_WELL, USAGE};
 use crate::clock::Clock;
 use crate::settings::Settings;
 
@@ -89,6 +89,9 @@ fn code_given(code: String) -> Result<String, String> {
 }
 
 async fn start_and_wait(settings: &Settings, path: &str, body: &Value) -> Result<bool, NoAnswer> {
+    // Listened for from the start: a Ctrl-C that comes as soon as the code is on the screen must cancel, too.
+    let mut interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+        .map_err(|error| NoAnswer::new(format!("Ctrl-C cannot be listened for: {error}."), FAILED))?;
     let started = ask_agent(settings, http::Method::POST, path, Some(body)).await;
     let first = match started {
         // Whoever lost the terminal finds the code again.
@@ -108,7 +111,7 @@ async fn start_and_wait(settings: &Settings, path: &str, body: &Value) -> Result
     let wait = wait(settings, path, first);
     tokio::select! {
         ended = wait => ended,
-        _ = tokio::signal::ctrl_c() => {
+        _ = interrupts.recv() => {
             ask_agent(settings, http::Method::DELETE, path, None).await?;
             println!("\nThe sign-in is cancelled.");
             Ok(false)
