@@ -5,9 +5,10 @@ cd "$(dirname "$0")/.."
 
 # command:package. vim and sed save drop-ins the way operators do; strace watches the order of fsync and rename.
 # openssl, keytool, puttygen and ssh-keygen make the keys and certificates that operators have; tinyproxy, squid and
-# microsocks are the proxies that requests go through.
+# microsocks are the proxies that requests go through; node and npm run a certified OAuth server.
 needed=(vim:vim-tiny strace:strace systemd-analyze:systemd curl:curl openssl:openssl keytool:default-jre-headless
-    puttygen:putty-tools ssh-keygen:openssh-client tinyproxy:tinyproxy /usr/sbin/squid:squid microsocks:microsocks)
+    puttygen:putty-tools ssh-keygen:openssh-client tinyproxy:tinyproxy /usr/sbin/squid:squid microsocks:microsocks
+    node:nodejs npm:npm)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
     bulk(&stage, &show);
     live_edit(&stage, &show);
     tokens(&stage, &show);
+    sign_in(&stage, &show);
     summary(&stage, &show);
     if keep {
         stage.keep();
@@ -144,8 +145,28 @@ fn tokens(stage: &Stage, show: &Show) {
     show.agent_command(stage, &["status"]);
 }
 
+fn sign_in(stage: &Stage, show: &Show) {
+    heading("8. Sign a new connection in, without any other tool");
+    note(
+        "A third drop-in has only a client id. The agent offers a sign-in and sends nothing until it is asked.",
+    );
+    stage.save("alex.yaml", &stage.bare_connection());
+    show.await_state("Alex's mailbox", "needs_sign_in");
+    let mailbox = "/v1/connections/Alex's%20mailbox";
+    let shown = show.call("POST", &format!("{mailbox}/sign-in"), Some(&json!({"method": "device_code"})));
+    let code = shown["userCode"].as_str().unwrap_or_default();
+    note(&format!(
+        "`o365-agent sign-in` does the same and waits. Alex opens the page on any device and enters {code}."
+    ));
+    assert!(stage.type_in(code), "the code that was just shown is known to the tenant");
+    show.await_state("Alex's mailbox", "ok");
+    show.call("GET", &format!("{mailbox}/sign-in"), None);
+    let newest = json!({"object": "Messages", "fields": ["subject"], "limit": 2});
+    show.call("POST", &format!("{mailbox}/query"), Some(&newest));
+}
+
 fn summary(stage: &Stage, show: &Show) {
-    heading("8. What happened");
+    heading("9. What happened");
     let (stats, tenant) = (show.metrics(), stage.tenant().stats());
     println!(
         "   token requests     {:>8}   (refreshed {}, denied {})",

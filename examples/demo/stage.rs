@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use o365_sandbox::{
-    CONFIDENTIAL_CLIENT_ID, CONFIDENTIAL_CLIENT_SECRET, IssuedTokens, Sandbox, SandboxOptions,
+    CONFIDENTIAL_CLIENT_ID, CONFIDENTIAL_CLIENT_SECRET, IssuedTokens, PUBLIC_CLIENT_ID, Sandbox,
+    SandboxOptions,
 };
 
 /// Set in the process that is the agent.
@@ -112,6 +113,19 @@ impl Stage {
             "connections:\n  Contoso directory:\n    AuthScheme: AzureServicePrincipal\n    InitiateOAuth: GETANDREFRESH\n    OAuthClientId: {CONFIDENTIAL_CLIENT_ID}\n    OAuthClientSecret: '{CONFIDENTIAL_CLIENT_SECRET}'\n    AdvancedConfigurations:\n{}",
             self.endpoints()
         )
+    }
+
+    /// A connection that nobody has signed in to yet.
+    pub(crate) fn bare_connection(&self) -> String {
+        format!(
+            "connections:\n  Alex's mailbox:\n    AuthScheme: AzureAD\n    InitiateOAuth: GETANDREFRESH\n    OAuthClientId: {PUBLIC_CLIENT_ID}\n    AdvancedConfigurations:\n{}",
+            self.endpoints()
+        )
+    }
+
+    /// Alex types a device code in and agrees.
+    pub(crate) fn type_in(&self, code: &str) -> bool {
+        self.tenant.approve_device_code(code, &self.tenant.user(1).upn)
     }
 
     fn endpoints(&self) -> String {

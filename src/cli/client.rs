@@ -27,9 +27,16 @@ const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 pub(super) struct NoAnswer {
     pub(super) message: String,
     pub(super) code: u8,
+    /// The agent's own word for it.
+    pub(super) problem: Option<String>,
 }
 
 impl NoAnswer {
+    /// Without a word of the agent.
+    pub(super) fn new(message: String, code: u8) -> Self {
+        Self { message, code, problem: None }
+    }
+
     /// Prints the reason and gives the exit code.
     pub(super) fn exit(&self) -> ExitCode {
         eprintln!("o365-agent: {}", self.message);
@@ -39,17 +46,28 @@ impl NoAnswer {
 
 /// One request to the running agent and its JSON answer.
 pub(super) fn ask(config: Option<&Path>, method: http::Method, path: &str) -> Result<Value, NoAnswer> {
-    let settings =
-        super::check::settings(config).map_err(|message| NoAnswer { message, code: BAD_SETTINGS })?;
+    let (settings, runtime) = prepare(config)?;
+    runtime.block_on(ask_agent(&settings, method, path, None))
+}
+
+/// What a command needs that asks more than once.
+pub(super) fn prepare(config: Option<&Path>) -> Result<(Settings, tokio::runtime::Runtime), NoAnswer> {
+    let settings = super::check::settings(config).map_err(|message| NoAnswer::new(message, BAD_SETTINGS))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| NoAnswer { message: format!("No runtime: {error}."), code: UNREACHABLE })?;
-    runtime.block_on(ask_agent(&settings, method, path))
+        .map_err(|error| NoAnswer::new(format!("No runtime: {error}."), UNREACHABLE))?;
+    Ok((settings, runtime))
 }
 
-async fn ask_agent(settings: &Settings, method: http::Method, path: &str) -> Result<Value, NoAnswer> {
-    let unreachable = |message: String| NoAnswer { message, code: UNREACHABLE };
+/// One request with an optional JSON body.
+pub(super) async fn ask_agent(
+    settings: &Settings,
+    method: http::Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, NoAnswer> {
+    let unreachable = |message: String| NoAnswer::new(message, UNREACHABLE);
     let builder = reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -74,6 +92,9 @@ async fn ask_agent(settings: &Settings, method: http::Method, path: &str) -> Res
     };
     let client = client.map_err(|error| unreachable(format!("No HTTP client: {error}.")))?;
     let mut request = client.request(method, format!("{base}{path}"));
+    if let Some(body) = body {
+        request = request.header(http::header::CONTENT_TYPE, "application/json").body(body.to_string());
+    }
     if let Some(token) = token {
         let mut value = http::HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| {
             unreachable("The control token holds characters that cannot be sent. Make a new one.".to_owned())
@@ -106,7 +127,8 @@ async fn ask_agent(settings: &Settings, method: http::Method, path: &str) -> Res
     }
     let detail =
         value["detail"].as_str().map_or_else(|| format!("The agent answered {status}."), str::to_owned);
-    Err(NoAnswer { message: detail, code: NOT_WELL })
+    let problem = value["code"].as_str().map(str::to_owned);
+    Err(NoAnswer { message: detail, code: NOT_WELL, problem })
 }
 
 /// A name as one path segment.

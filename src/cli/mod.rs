@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod reload;
 mod run;
+mod sign_in;
 mod status;
 mod test;
 
@@ -67,6 +68,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Sign a person in to one connection of the running agent: by a code typed in on any device, or in a browser.
+    SignIn {
+        /// The connection's name.
+        name: String,
+        /// Sign in with a browser instead of a code.
+        #[arg(long, conflicts_with_all = ["code", "cancel"])]
+        browser: bool,
+        /// Bring back the code (or the whole address) that the browser ended at; `-` reads it from standard input.
+        #[arg(long, value_name = "CODE", conflicts_with = "cancel")]
+        code: Option<String>,
+        /// Cancel the pending sign-in.
+        #[arg(long)]
+        cancel: bool,
+    },
     /// Make the running agent read settings and drop-ins again, and say what changed.
     Reload,
     /// Print the version.
@@ -88,6 +103,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check { drop_ins } => check::check(config, drop_ins.as_deref()),
         Command::Status { json } => status::status(config, json),
         Command::Test { name, json } => test::test(config, &name, json),
+        Command::SignIn { name, browser, code, cancel } => {
+            sign_in::sign_in(config, &name, sign_in::wish(browser, code, cancel))
+        }
         Command::Reload => reload::reload(config),
         Command::Version => {
             println!("o365-agent {}", env!("CARGO_PKG_VERSION"));

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::callback;
 use super::values::Values;
 use super::{Auth, AuthScheme, ClientCredential, InitiateOAuth, SeedTokens, certificate};
 use crate::clock::Timestamp;
@@ -25,6 +26,7 @@ pub(super) fn check(values: &mut Values<'_>, scheme: AuthScheme) -> Option<Auth>
         credential: certificate::credential(values, scheme),
         seed,
         scope: super::scope::read(values),
+        sign_in: callback::check(values),
     };
     match auth.scheme {
         AuthScheme::AzureAd => azure_ad(values, &auth),
@@ -132,29 +134,54 @@ fn has_own_store(values: &Values<'_>) -> bool {
 fn azure_ad(values: &mut Values<'_>, auth: &Auth) {
     let initiate = auth.initiate.as_str();
     let no_access_token = no_access_token(values, auth);
+    verifier(values, auth);
     match auth.initiate {
         InitiateOAuth::Off => off(values, no_access_token),
         InitiateOAuth::Refresh => {
+            let has_verifier = values.is_given("OAuthVerifier");
             if is_missing(values, "OAuthRefreshToken", auth.seed.refresh_token.as_ref())
                 && !has_own_store(values)
+                && !has_verifier
             {
                 values.fault("OAuthRefreshToken", format!(
                     "InitiateOAuth {initiate} needs OAuthRefreshToken. Give it, or give an OAuthSettingsLocation that holds one."
                 ));
             }
-            if no_access_token && (auth.client_id.is_none() || auth.tenant.is_none()) {
+            if no_access_token && !has_verifier && (auth.client_id.is_none() || auth.tenant.is_none()) {
                 values.fault("OAuthAccessToken", format!(
                     "InitiateOAuth {initiate} needs OAuthAccessToken, or both OAuthClientId and AzureTenant."
                 ));
             }
         }
         InitiateOAuth::GetAndRefresh => {
-            if no_access_token && auth.client_id.is_none() && !has_own_store(values) {
+            if no_access_token
+                && !values.is_given("OAuthVerifier")
+                && auth.client_id.is_none()
+                && !has_own_store(values)
+            {
                 values.fault("OAuthClientId", format!(
                     "InitiateOAuth {initiate} needs OAuthClientId, the application to sign in to, unless OAuthAccessToken is given."
                 ));
             }
         }
+    }
+}
+
+/// A code and tokens would be two sign-ins, perhaps of two people, and nothing says which one counts.
+fn verifier(values: &mut Values<'_>, auth: &Auth) {
+    const NAME: &str = "OAuthVerifier";
+    if auth.sign_in.verifier.is_none() {
+        return;
+    }
+    if auth.initiate == InitiateOAuth::Off {
+        return values
+            .notice(NAME, "OAuthVerifier is not used with InitiateOAuth OFF. Write REFRESH to use it.");
+    }
+    if is_missing(values, "OAuthClientId", auth.client_id.as_ref()) {
+        values.fault(NAME, "OAuthVerifier needs OAuthClientId: only the application that the code was made for can redeem it. Add OAuthClientId.");
+    }
+    if values.is_given("OAuthAccessToken") || values.is_given("OAuthRefreshToken") {
+        values.fault(NAME, "OAuthVerifier and tokens are two ways to begin. Remove OAuthVerifier, or OAuthAccessToken and OAuthRefreshToken.");
     }
 }
 

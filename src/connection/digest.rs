@@ -52,9 +52,14 @@ pub(super) fn of(connection: &Connection) -> [u8; 32] {
         }
     };
     let proxy_password = proxy.as_ref().and_then(|proxy| proxy.password.as_ref());
-    for secret in
-        [client_secret, auth.seed.access_token.as_ref(), auth.seed.refresh_token.as_ref(), proxy_password]
-    {
+    let verifier = auth.sign_in.verifier.as_ref();
+    for secret in [
+        client_secret,
+        auth.seed.access_token.as_ref(),
+        auth.seed.refresh_token.as_ref(),
+        proxy_password,
+        verifier,
+    ] {
         add(secret.map(Secret::expose).map_or("", String::as_str).as_bytes());
     }
     let mut digest = [0; 32];

@@ -3,6 +3,7 @@
 
 mod activities;
 mod auth;
+mod callback;
 mod certificate;
 mod check;
 mod digest;
@@ -21,8 +22,9 @@ mod tests;
 mod values;
 mod variables;
 
-pub use certificate::{AssertionAlgorithm, CertificateKind, CertificateSource, ClientCertificate};
 pub use crate::settings::ProxyKind;
+pub use callback::{Callback, Loopback, SignInSettings};
+pub use certificate::{AssertionAlgorithm, CertificateKind, CertificateSource, ClientCertificate};
 pub use model::*;
 pub use registry::{Changes, Registry, check_directory};
 pub use server_trust::ServerTrust;

@@ -203,6 +203,8 @@ pub struct Auth {
     pub seed: SeedTokens,
     /// `Scope`, if the operator set it.
     pub scope: Option<String>,
+    /// What belongs to a person's sign-in.
+    pub sign_in: super::SignInSettings,
 }
 
 /// How a client proves itself to the token endpoint (RFC 6749 section 2.3).

@@ -101,7 +101,6 @@ const OWN_LOG: &str = "The agent writes its own log; see [Logging] in jitterbit.
 const OWN_POOL: &str = "The agent keeps its own connections to Microsoft Graph open.";
 const NO_CACHE: &str = "The agent keeps no copy of the data.";
 const NO_LISTS: &str = "It narrows what a driver shows in its metadata; the agent shows all objects.";
-const OTHER_URL: &str = "The agent makes this address from AuthorityHost and AzureTenant. Use AzureEnvironment: CUSTOM with AuthorityHost.";
 const OWN_ISSUER: &str = "Entra wants the client id there, and the agent writes it.";
 
 const fn used(
@@ -234,20 +233,18 @@ pub const PROPERTIES: &[Property] = &[
         WITH_OAUTH,
         "When OAuthAccessToken was made, in milliseconds since 1970.",
     ),
-    Property {
-        name: "OAuthVerifier",
-        kind: Kind::Secret,
-        schemes: SIGN_IN,
-        usage: Use::Unsupported,
-        help: "The authorization code of a sign-in on another machine.",
-    },
-    Property {
-        name: "CallbackURL",
-        kind: Kind::Url,
-        schemes: SIGN_IN,
-        usage: Use::Ignored("It is needed only to sign in with a browser, which this version does not do."),
-        help: "Where the browser returns to after a sign-in.",
-    },
+    used(
+        "OAuthVerifier",
+        Kind::Secret,
+        SIGN_IN,
+        "The authorization code of a sign-in on another machine; redeemed once, with CallbackURL.",
+    ),
+    used(
+        "CallbackURL",
+        Kind::Url,
+        SIGN_IN,
+        "Where the browser returns to after a sign-in, as in the app registration.",
+    ),
     used("UserId", Kind::Text, ALL, "The mailbox or user that activities act on unless they say otherwise."),
     used("Readonly", Kind::Boolean, ALL, "Refuses Create, Update, Delete and Execute."),
     used(

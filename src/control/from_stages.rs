@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::activity::ActivityError;
 use crate::dropin::WriteError;
 use crate::graph::{GraphError, GraphRefusal};
-use crate::token::{TokenError, TokenFailure};
+use crate::token::{SignInError, TokenError, TokenFailure};
 
 impl From<TokenError> for Problem {
     /// 409 for what a person must mend first: repeating the call is useless, unlike with 503.
@@ -25,6 +25,30 @@ impl From<TokenError> for Problem {
             TokenError::Superseded => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "superseded", detail)
                 .retry_after(Duration::from_secs(1)),
         }
+    }
+}
+
+impl From<SignInError> for Problem {
+    fn from(error: SignInError) -> Self {
+        let detail = error.to_string();
+        let (status, code) = match error {
+            SignInError::NoSuchConnection => (StatusCode::NOT_FOUND, "no_such_connection"),
+            SignInError::NothingPending => (StatusCode::NOT_FOUND, "no_sign_in"),
+            SignInError::NotPossible(_) => (StatusCode::CONFLICT, "sign_in_not_possible"),
+            SignInError::Pending => (StatusCode::CONFLICT, "sign_in_pending"),
+            SignInError::TooLate => (StatusCode::CONFLICT, "sign_in_too_late"),
+            SignInError::Callback(_) => (StatusCode::CONFLICT, "callback_unavailable"),
+            SignInError::BadCode(_) => (StatusCode::BAD_REQUEST, "bad_code"),
+            SignInError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            SignInError::Refused(failure) => {
+                return token(StatusCode::CONFLICT, "sign_in_refused", detail, failure);
+            }
+            SignInError::TryLater { failure, after } => {
+                return token(StatusCode::SERVICE_UNAVAILABLE, "token_unavailable", detail, failure)
+                    .retry_after(after);
+            }
+        };
+        Problem::new(status, code, detail)
     }
 }
 

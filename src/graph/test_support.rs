@@ -181,6 +181,7 @@ pub(super) fn connection(graph: Url) -> Connection {
             credential: ClientCredential::None,
             seed: SeedTokens::default(),
             scope: None,
+            sign_in: crate::connection::SignInSettings::default(),
         },
         endpoints: Endpoints { authority: Url::parse("http://127.0.0.1:1/").unwrap(), graph },
         store: StoreLocation::StateDirectory,

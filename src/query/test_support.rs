@@ -24,6 +24,7 @@ pub(crate) fn connection(change: impl FnOnce(&mut Connection)) -> Connection {
             credential: ClientCredential::None,
             seed: SeedTokens::default(),
             scope: None,
+            sign_in: crate::connection::SignInSettings::default(),
         },
         endpoints: Endpoints {
             authority: "https://login.test/".parse().unwrap(),

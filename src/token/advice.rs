@@ -2,6 +2,8 @@
 //! and our own sentences. Microsoft says that numbers and texts may change ("Error handling" of the identity platform),
 //! so a number refines the verdict of the `error` code and never makes a refusal out of something else.
 
+use crate::connection::ConnectionName;
+
 /// Who can repair a refusal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
@@ -21,8 +23,6 @@ pub(super) struct Advice {
     pub(super) verdict: Verdict,
     pub(super) message: &'static str,
 }
-
-const SIGN_IN_AGAIN: &str = "Sign in again, or paste new tokens into the connection.";
 
 /// What an OAuth `error` code on a 4xx means; `None` for codes that no specification we follow defines.
 pub(super) fn by_error(error: &str) -> Option<Advice> {
@@ -234,13 +234,35 @@ pub(super) fn of_refusal(error: &str, number: Option<u32>) -> Option<Advice> {
 }
 
 /// The remedy for a connection whose tokens are all gone.
-pub(super) fn sign_in_needed(agent_can_sign_in: bool) -> String {
+pub(super) fn sign_in_needed(name: &ConnectionName, agent_can_sign_in: bool) -> String {
     let way = if agent_can_sign_in {
-        SIGN_IN_AGAIN
+        format!("Run {} and follow it; no other tool is needed.", sign_in_command(name))
     } else {
-        "Paste OAuthAccessToken and OAuthRefreshToken into the connection."
+        format!(
+            "Paste OAuthAccessToken and OAuthRefreshToken into the connection, or run {}.",
+            sign_in_command(name)
+        )
     };
     format!("The connection has no usable token. {way}")
+}
+
+/// The remedy for an `OAuthVerifier` that the server does not take.
+pub(super) fn verifier_refused(name: &ConnectionName) -> String {
+    format!(
+        "Microsoft does not accept OAuthVerifier: a code works once and for about ten minutes. Run {}, or make a new code with the same CallbackURL.",
+        sign_in_command(name)
+    )
+}
+
+/// The command that signs a connection in, ready to be pasted into a shell.
+pub(super) fn sign_in_command(name: &ConnectionName) -> String {
+    let name = name.as_str();
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        && !name.starts_with('-');
+    if plain {
+        return format!("`o365-agent sign-in {name}`");
+    }
+    format!("`o365-agent sign-in -- '{}'`", name.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const ASSUMED_LIFETIME: Duration = Duration::from_secs(3600);
 const LONGEST_LIFETIME: f64 = 30.0 * 86_400.0;
 
 /// New tokens, as answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NewTokens {
     pub(super) access_token: Secret,
     /// Absent when the server keeps the old one in force (RFC 6749 section 6), and always for client credentials.

@@ -31,6 +31,8 @@ pub struct TokenClaims {
     pub expires_at: Option<Timestamp>,
     /// `iat`.
     pub issued_at: Option<Timestamp>,
+    /// `upn`, else `preferred_username` or `unique_name`: the account that signed in, as people know it.
+    pub account: Option<String>,
     /// `aud`: whom the token is for.
     pub audience: Option<String>,
     /// `scp`: what a signed-in user's token may do.
@@ -66,6 +68,7 @@ pub fn read_claims(token: &str) -> Option<TokenClaims> {
         tenant: text("tid"),
         expires_at: claims.get("exp").and_then(instant),
         issued_at: claims.get("iat").and_then(instant),
+        account: ["upn", "preferred_username", "unique_name"].into_iter().find_map(text),
         audience: text("aud"),
         scopes: words("scp"),
         roles: words("roles"),

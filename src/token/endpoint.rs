@@ -43,12 +43,13 @@ pub(super) fn token_url(authority: &Url, tenant: &str) -> Option<Url> {
     Some(url)
 }
 
-/// The form for `grant`, `application/x-www-form-urlencoded`; `claims` is a claims challenge to answer.
+/// The form for `grant`, `application/x-www-form-urlencoded`; `proof` is the refresh token or the code, `claims` a claims
+/// challenge to answer. What else a sign-in needs is added with [`add`].
 pub(super) fn form(
     connection: &Connection,
     client: &ClientIdentity,
     grant: Grant,
-    refresh_token: Option<&str>,
+    proof: Option<&str>,
     claims: Option<&str>,
 ) -> String {
     let mut form = Serializer::new(String::new());
@@ -57,7 +58,7 @@ pub(super) fn form(
     match grant {
         Grant::RefreshToken => {
             form.append_pair("grant_type", "refresh_token");
-            form.append_pair("refresh_token", refresh_token.unwrap_or_default());
+            form.append_pair("refresh_token", proof.unwrap_or_default());
             // Without a scope Entra renews what was granted. With one but without offline_access it would answer
             // without a new refresh token, and the connection would die with the old one.
             if let Some(scope) = scope {
@@ -70,6 +71,15 @@ pub(super) fn form(
                 "scope",
                 &scope.map_or_else(|| default_scope(&connection.endpoints.graph), str::to_owned),
             );
+        }
+        // Without a scope both give what the sign-in was started for.
+        Grant::AuthorizationCode => {
+            form.append_pair("grant_type", "authorization_code");
+            form.append_pair("code", proof.unwrap_or_default());
+        }
+        Grant::DeviceCode => {
+            form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:device_code");
+            form.append_pair("device_code", proof.unwrap_or_default());
         }
     }
     match &connection.auth.credential {
@@ -85,7 +95,14 @@ pub(super) fn form(
     form.finish()
 }
 
-fn with_offline_access(scope: &str) -> String {
+/// Adds fields to a form.
+pub(super) fn add(form: &mut String, fields: &[(&str, &str)]) {
+    let mut more = Serializer::new(std::mem::take(form));
+    more.extend_pairs(fields);
+    *form = more.finish();
+}
+
+pub(super) fn with_offline_access(scope: &str) -> String {
     if scope.split_whitespace().any(|one| one.eq_ignore_ascii_case("offline_access")) {
         return scope.to_owned();
     }
@@ -93,7 +110,7 @@ fn with_offline_access(scope: &str) -> String {
 }
 
 /// Tokens of one cloud are useless in another, so the scope follows the Graph host.
-fn default_scope(graph: &Url) -> String {
+pub(super) fn default_scope(graph: &Url) -> String {
     format!("{}/.default", graph.origin().ascii_serialization())
 }
 
@@ -112,29 +129,8 @@ pub(super) async fn exchange(
     bound: Duration,
     clock: &Clock,
 ) -> Exchange {
-    let answered = async {
-        let mut response = client
-            .post(url.clone())
-            .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(http::header::ACCEPT, "application/json")
-            .timeout(bound)
-            .body(form)
-            .send()
-            .await?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            // An answer this long is cut and then not parsable, which is the right verdict on it.
-            let room = LARGEST_ANSWER - body.len();
-            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-            if body.len() == LARGEST_ANSWER {
-                break;
-            }
-        }
-        let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
-        Ok::<_, reqwest::Error>((status, headers, body))
-    };
-    match answered.await {
-        Ok((status, headers, mut body)) => {
+    match post(client, url.clone(), form, bound).await {
+        Ok(Answered { status, headers, body }) => {
             let now = clock.now();
             let outcome = match refused_by_proxy(connection, &url).filter(|_| status == 407) {
                 Some(trouble) => {
@@ -142,7 +138,6 @@ pub(super) async fn exchange(
                 }
                 None => answer::classify(status, &headers, &body, now),
             };
-            zeroize::Zeroize::zeroize(&mut body);
             let clock_skew =
                 answer::server_time(&headers).map(|server| server.as_seconds() - now.as_seconds());
             Exchange { outcome, clock_skew }
@@ -154,8 +149,49 @@ pub(super) async fn exchange(
     }
 }
 
+/// An answer of the login server.
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) headers: http::HeaderMap,
+    /// Wiped when dropped: there may be tokens in it.
+    pub(super) body: zeroize::Zeroizing<Vec<u8>>,
+}
+
+/// Posts `form` and reads the answer, both within `bound`.
+pub(super) async fn post(
+    client: &reqwest::Client,
+    url: Url,
+    form: String,
+    bound: Duration,
+) -> Result<Answered, reqwest::Error> {
+    let mut response = client
+        .post(url)
+        .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(http::header::ACCEPT, "application/json")
+        .timeout(bound)
+        .body(form)
+        .send()
+        .await?;
+    let mut body = zeroize::Zeroizing::new(Vec::new());
+    while let Some(chunk) = response.chunk().await? {
+        // An answer this long is cut and then not parsable, which is the right verdict on it.
+        let room = LARGEST_ANSWER - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if body.len() == LARGEST_ANSWER {
+            break;
+        }
+    }
+    let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
+    Ok(Answered { status, headers, body })
+}
+
 /// Why there was no answer, without the address (it names the tenant) and without anything that was sent.
-fn no_answer(error: &reqwest::Error, connection: &Connection, url: &Url, clock: &Clock) -> TokenFailure {
+pub(super) fn no_answer(
+    error: &reqwest::Error,
+    connection: &Connection,
+    url: &Url,
+    clock: &Clock,
+) -> TokenFailure {
     if let Some(trouble) = explain(error, connection, url) {
         let message = format!("The token endpoint was not asked. {} The agent tries again.", trouble.message);
         return failure(trouble.code, &message, clock);

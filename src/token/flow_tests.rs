@@ -341,7 +341,7 @@ async fn fixed_handles_and_unusable_configurations_say_what_they_are() {
         async move { handle.get(PATIENCE).await.unwrap_err() }
     };
     assert!(
-        matches!(error(nothing).await, TokenError::NeedsSignIn(failure) if failure.message.contains("Sign in"))
+        matches!(error(nothing).await, TokenError::NeedsSignIn(failure) if failure.message.contains("`o365-agent sign-in nothing`"))
     );
     assert!(
         matches!(error(nameless).await, TokenError::NeedsAdmin(failure) if failure.message.contains("OAuthClientId"))

@@ -21,6 +21,7 @@ use super::handle::{Blocked, Shared, TokenHandle};
 use super::model::{ConnectionState, TokenError, TokenFailure};
 use super::plan::TokenPlan;
 use super::proof::ClientProof;
+use super::sign_in::{Drivers, SignInError, SignInRequest, SignInView, SignIns};
 use super::store::{self, Shelf, StoreReport};
 use super::task::ConnectionTask;
 use super::transaction::Context;
@@ -43,12 +44,15 @@ pub struct Keeper {
     /// Work that no stop cancels: store openings and refresh transactions.
     flights: TaskTracker,
     stop: CancellationToken,
+    sign_ins: SignIns,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
     generation: Generation,
     handle: Arc<TokenHandle>,
+    /// What a sign-in needs; absent where tokens are not kept.
+    context: Option<Arc<Context>>,
     stop: CancellationToken,
     /// Whether a task drives it (a connection that cannot be used has none).
     driven: bool,
@@ -77,6 +81,7 @@ impl Keeper {
             tasks: TaskTracker::new(),
             flights: TaskTracker::new(),
             stop: CancellationToken::new(),
+            sign_ins: SignIns::default(),
         })
     }
 
@@ -107,6 +112,48 @@ impl Keeper {
             self.metrics.forget(name.as_str());
         }
         self.entries.store(Arc::new(after));
+        self.sign_ins.reconsider(&set.connections);
+    }
+
+    /// Starts a person's sign-in, or answers the pending one with what the person brought back. Returns once there is
+    /// something to show; the sign-in itself goes on in the background, at most one a connection.
+    ///
+    /// # Errors
+    /// [`SignInError`]: not possible with this configuration, one is pending, or the server or the callback's port
+    /// refuses.
+    pub async fn sign_in(
+        &self,
+        name: &ConnectionName,
+        request: SignInRequest,
+    ) -> Result<SignInView, SignInError> {
+        let entry = self.entries.load().get(name).cloned().ok_or(SignInError::NoSuchConnection)?;
+        let context = entry.context.ok_or_else(|| {
+            SignInError::NotPossible(
+                "The connection keeps no tokens of its own. Set AuthScheme AzureAD and InitiateOAuth REFRESH or GETANDREFRESH."
+                    .to_owned(),
+            )
+        })?;
+        let drivers = Drivers {
+            tasks: self.tasks.clone(),
+            flights: self.flights.clone(),
+            stop: self.stop.child_token(),
+        };
+        self.sign_ins.ask(&context, &entry.handle.shared, &drivers, request).await
+    }
+
+    /// The pending or last sign-in of a connection, or the offer of one; `None` when there is nothing to say.
+    pub fn sign_in_view(&self, name: &ConnectionName) -> Option<SignInView> {
+        let entries = self.entries.load();
+        let entry = entries.get(name)?;
+        self.sign_ins.view(entry.context.as_ref()?, entry.handle.status().state)
+    }
+
+    /// Ends the pending sign-in of a connection.
+    ///
+    /// # Errors
+    /// [`SignInError::NothingPending`], and [`SignInError::TooLate`] when the person has signed in already.
+    pub fn cancel_sign_in(&self, name: &ConnectionName) -> Result<(), SignInError> {
+        self.sign_ins.cancel(name)
     }
 
     /// The token of a connection; `None` when there is no such connection. Takes no lock.
@@ -150,6 +197,7 @@ impl Keeper {
         let plan = TokenPlan::make(&connection.auth, self.clock.now());
         let kept = matches!(plan, TokenPlan::Kept(_));
         let shared = Shared::new(&connection.name, Some(connection.generation), &self.clock, kept);
+        let mut kept_context = None;
         let driven = match plan {
             TokenPlan::Impossible(why) => self.refuse(&shared, "configuration_refused", why.to_owned()),
             TokenPlan::Fixed(given) => {
@@ -161,7 +209,7 @@ impl Keeper {
             TokenPlan::Kept(plan) => match self.transports.client(connection) {
                 Err(why) => self.refuse(&shared, "configuration_refused", why),
                 Ok(http) => {
-                    let context = Context {
+                    let context = Arc::new(Context {
                         connection: Arc::clone(connection),
                         plan,
                         store: self.shelf.open(connection),
@@ -170,21 +218,18 @@ impl Keeper {
                         refresh: self.settings.refresh.clone(),
                         permits: self.permits(connection),
                         proof: ClientProof::of_process(),
-                    };
+                    });
+                    kept_context = Some(Arc::clone(&context));
                     let (shared, metrics) = (Arc::clone(&shared), Arc::clone(&self.metrics));
-                    let task = ConnectionTask::new(
-                        shared,
-                        Arc::new(context),
-                        metrics,
-                        stop.clone(),
-                        self.flights.clone(),
-                    );
+                    let task =
+                        ConnectionTask::new(shared, context, metrics, stop.clone(), self.flights.clone());
                     self.tasks.spawn(task.run());
                     true
                 }
             },
         };
-        Entry { generation: connection.generation, handle: Arc::new(TokenHandle { shared }), stop, driven }
+        let handle = Arc::new(TokenHandle { shared });
+        Entry { generation: connection.generation, handle, context: kept_context, stop, driven }
     }
 
     fn refuse(&self, shared: &Shared, code: &str, message: String) -> bool {

@@ -2,7 +2,7 @@
 //! background. Never calls Graph, and never knows an activity.
 //!
 //! Flow: `plan` says what a configuration allows → `task` (one a connection, owned by `keeper`) drives `state` →
-//! `transaction` renews through `store` and `endpoint`, whose answers `answer` judges with `advice` → `handle` hands out.
+//! `transaction` renews through `store` and `endpoint`, whose answers `answer` judges with `advice` → `handle` hands out. A person's first token comes by `sign_in`.
 
 mod advice;
 mod answer;
@@ -19,6 +19,7 @@ mod opening;
 mod plan;
 mod proof;
 mod publish;
+mod sign_in;
 mod state;
 mod store;
 mod task;
@@ -37,6 +38,7 @@ pub use claims::{TokenClaims, read_claims};
 pub use handle::TokenHandle;
 pub use keeper::Keeper;
 pub use model::*;
+pub use sign_in::{SignInError, SignInMethod, SignInRequest, SignInView};
 pub use store::StoreReport;
 pub use transport::{HttpClients, Transports};
 

@@ -27,6 +27,8 @@ pub(super) struct KeptPlan {
     pub(super) grants: &'static [Grant],
     /// Tokens from the drop-in, if there are any.
     pub(super) seed: Option<Seed>,
+    /// `OAuthVerifier`: the code of a sign-in that was made elsewhere.
+    pub(super) verifier: Option<Verifier>,
     /// Whether a person's sign-in is the way out when no token is left (else: new tokens in the drop-in).
     pub(super) sign_in: bool,
 }
@@ -40,6 +42,19 @@ pub(super) enum Grant {
     ClientCredentials,
     /// The machine's identity service.
     ManagedIdentity,
+    /// RFC 6749 section 4.1.3: the code of a person's sign-in.
+    AuthorizationCode,
+    /// RFC 8628 section 3.4: a person signs in on another device.
+    DeviceCode,
+}
+
+/// A code that is redeemed once.
+#[derive(Clone, Debug)]
+pub(super) struct Verifier {
+    /// The code.
+    pub(super) code: Secret,
+    /// Which code it is, recorded in the store in place of a seed's fingerprint when it has been spent.
+    pub(super) fingerprint: String,
 }
 
 /// An access token from the configuration.
@@ -64,6 +79,16 @@ pub(super) struct Seed {
     pub(super) refresh_token: Option<Secret>,
 }
 
+/// Where people of any organisation sign in (Microsoft identity platform, "Endpoints").
+pub(super) const ANY_TENANT: &str = "organizations";
+
+impl KeptPlan {
+    /// Whether a token request may be made without knowing the tenant: only where a person's sign-in chose it.
+    pub(super) fn accepts_any_tenant(&self) -> bool {
+        self.sign_in || self.verifier.is_some()
+    }
+}
+
 impl TokenPlan {
     /// Decides what can be done with `auth`, seen at `now`.
     pub(super) fn make(auth: &Auth, now: Timestamp) -> Self {
@@ -73,18 +98,27 @@ impl TokenPlan {
         let given = given_token(auth, now);
         let seed = seed(auth, given.as_ref());
         match (auth.scheme, auth.initiate, &auth.credential) {
-            (AuthScheme::AzureMsi, ..) => {
-                Self::Kept(KeptPlan { grants: &[Grant::ManagedIdentity], seed: None, sign_in: false })
-            }
+            (AuthScheme::AzureMsi, ..) => Self::Kept(KeptPlan {
+                grants: &[Grant::ManagedIdentity],
+                seed: None,
+                verifier: None,
+                sign_in: false,
+            }),
             (_, InitiateOAuth::Off, _) => given.map_or(Self::Impossible(NO_GIVEN_TOKEN), Self::Fixed),
             (AuthScheme::AzureAd, initiate, _) => Self::Kept(KeptPlan {
-                grants: &[Grant::RefreshToken],
+                grants: if auth.sign_in.verifier.is_some() {
+                    &[Grant::AuthorizationCode, Grant::RefreshToken]
+                } else {
+                    &[Grant::RefreshToken]
+                },
                 seed,
+                verifier: verifier(auth),
                 sign_in: initiate == InitiateOAuth::GetAndRefresh,
             }),
             (_, _, ClientCredential::Secret(_) | ClientCredential::Certificate(_)) => Self::Kept(KeptPlan {
                 grants: &[Grant::RefreshToken, Grant::ClientCredentials],
                 seed,
+                verifier: None,
                 sign_in: false,
             }),
             (_, _, ClientCredential::None | ClientCredential::ManagedIdentity(_)) => {
@@ -92,6 +126,12 @@ impl TokenPlan {
             }
         }
     }
+}
+
+fn verifier(auth: &Auth) -> Option<Verifier> {
+    let code = auth.sign_in.verifier.clone().filter(|code| !code.is_empty())?;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, code.expose().as_bytes());
+    Some(Verifier { code, fingerprint: format!("verifier:{}", hex(digest.as_ref())) })
 }
 
 fn given_token(auth: &Auth, now: Timestamp) -> Option<GivenToken> {
@@ -142,6 +182,8 @@ mod tests {
                         Grant::RefreshToken => "refresh",
                         Grant::ClientCredentials => "mint",
                         Grant::ManagedIdentity => "machine",
+                        Grant::AuthorizationCode => "code",
+                        Grant::DeviceCode => "device",
                     })
                     .collect();
                 let seed =

@@ -210,7 +210,9 @@ impl ConnectionTask {
             let changed = version != before;
             // An unreadable store is reported by whoever needs it next.
             let loaded = if changed { store.load(false).await.ok().flatten() } else { None };
-            Done::Looked(version, loaded.map(Arc::new))
+            // A sign-in's tokens are used from memory while the store cannot take them.
+            let (owed, loaded) = (store.unsaved(), loaded.map(Arc::new));
+            Done::Looked(version, owed.into_iter().chain(loaded).max_by_key(|stored| stored.generation))
         });
     }
 
@@ -249,6 +251,9 @@ impl ConnectionTask {
             let usable = held.is_usable(now, self.context.refresh.minimum_validity);
             held.refresh_due = held.refresh_due.map(|due| opening::spread(due, now, usable));
             self.go(|state| state.adopt(held));
+            if self.context.verifier_waits(&self.known) {
+                self.go(TokenState::reconsider);
+            }
         } else {
             self.go(TokenState::reconsider);
         }
@@ -379,9 +384,10 @@ impl ConnectionTask {
             return;
         }
         self.known = stored;
+        self.note_unsaved();
         let usable =
             self.held(&self.known).filter(|held| held.is_usable(now, self.context.refresh.minimum_validity));
-        tracing::info!(connection = %self.shared.name, token_generation = self.known.generation, "Another agent has stored a newer token.");
+        tracing::info!(connection = %self.shared.name, token_generation = self.known.generation, "The store has a newer token, from a sign-in or another agent.");
         match usable {
             Some(held) => self.go(|state| state.adopt(held)),
             None => self.go(TokenState::reconsider),

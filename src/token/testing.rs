@@ -27,6 +27,7 @@ pub(super) fn auth(scheme: AuthScheme, initiate: InitiateOAuth) -> Auth {
         credential: ClientCredential::None,
         seed: SeedTokens::default(),
         scope: None,
+        sign_in: crate::connection::SignInSettings::default(),
     }
 }
 

@@ -11,14 +11,14 @@ use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, Timestamp};
 use crate::connection::Connection;
-use crate::secret::hex;
+use crate::secret::{Secret, hex};
 use crate::settings::Refresh;
 
 use super::answer::{Denial, NewTokens, Outcome};
 use super::claims::read_claims;
 use super::endpoint::{self, ClientIdentity};
 use super::model::TokenFailure;
-use super::plan::{Grant, KeptPlan};
+use super::plan::{ANY_TENANT, Grant, KeptPlan};
 use super::proof::ClientProof;
 use super::state;
 use super::store::{DeniedMarker, OpenStore, StoreError, StoreLock, Stored, StoredAccess};
@@ -145,16 +145,27 @@ impl Context {
             };
             match outcome {
                 Outcome::Refreshed(tokens) => {
-                    let next = Arc::new(self.next(&current, on_disk, tokens, asked_at));
+                    let before = match grant {
+                        Grant::AuthorizationCode => &self.with_verifier_spent(&current, None),
+                        _ => &*current,
+                    };
+                    let next = Arc::new(self.next(before, on_disk, tokens, asked_at));
                     return self.commit(lock, on_disk, next).await;
                 }
                 Outcome::TryLater { after, failure } => return Ok(Settled::TryLater { after, failure }),
-                Outcome::Denied(denial) => {
+                Outcome::Denied(mut denial) => {
+                    if grant == Grant::AuthorizationCode && denial.needs_sign_in {
+                        denial.failure.message = advice::verifier_refused(&self.connection.name);
+                    }
                     // Under a lock that all honour this finds nothing new; stores or writers without mutual exclusion
                     // exist, and a sibling's success must never be taken for the end of the sign-in.
                     let again = self.store.load(lock.is_some()).await?.map(Arc::new);
                     if let Some(newer) = again.filter(|again| self.is_newer(again, &current)) {
                         return Ok(Settled::Superseded(newer));
+                    }
+                    if grant == Grant::AuthorizationCode && denial.needs_sign_in {
+                        let refresh_token = current.refresh_token.clone();
+                        current = Arc::new(self.with_verifier_spent(&current, refresh_token));
                     }
                     let is_last = index + 1 == self.plan.grants.len();
                     if grant == Grant::RefreshToken && denial.needs_sign_in {
@@ -198,8 +209,15 @@ impl Context {
             let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
             return Err(Settled::Denied { denial, stored: Arc::new(current.clone()) });
         };
-        let refresh_token = current.refresh_token.as_ref().map(|token| token.expose().as_str());
-        let form = endpoint::form(&self.connection, &client, grant, refresh_token, ask.claims.as_deref());
+        let verifier = self.plan.verifier.as_ref().map(|verifier| verifier.code.expose().as_str());
+        let proof = match grant {
+            Grant::AuthorizationCode => verifier,
+            _ => current.refresh_token.as_ref().map(|token| token.expose().as_str()),
+        };
+        let mut form = endpoint::form(&self.connection, &client, grant, proof, ask.claims.as_deref());
+        if grant == Grant::AuthorizationCode {
+            endpoint::add(&mut form, &[("redirect_uri", self.connection.auth.sign_in.callback.as_str())]);
+        }
         let proven =
             self.proof.add_to_form(form, &self.connection, &client.client_id, &url, &self.clock).await;
         let form = proven.map_err(|failure| {
@@ -253,7 +271,8 @@ impl Context {
         current: Arc<Stored>,
         denial: Denial,
     ) -> Settled {
-        if let (Some(lock), Some(_)) = (lock, &current.denied)
+        let worth_recording = current.denied.is_some() || self.plan.verifier.is_some();
+        if let (Some(lock), true) = (lock, worth_recording)
             && current.generation == on_disk
             && let Err(error) = self.store.write_back(lock, on_disk, &current).await
         {
@@ -262,7 +281,13 @@ impl Context {
         Settled::Denied { denial, stored: current }
     }
 
-    fn next(&self, current: &Stored, on_disk: u64, tokens: NewTokens, asked_at: Timestamp) -> Stored {
+    pub(super) fn next(
+        &self,
+        current: &Stored,
+        on_disk: u64,
+        tokens: NewTokens,
+        asked_at: Timestamp,
+    ) -> Stored {
         // The life of the token is counted from before the request: believing it older than it is does no harm.
         let due = state::refresh_due(
             asked_at,
@@ -285,12 +310,28 @@ impl Context {
         }
     }
 
+    /// `OAuthVerifier` has been redeemed or refused: either way it is never sent again. Its tokens belong to another
+    /// sign-in than the tokens before it.
+    fn with_verifier_spent(&self, current: &Stored, refresh_token: Option<Secret>) -> Stored {
+        let seed = self.plan.verifier.as_ref().map(|verifier| verifier.fingerprint.clone());
+        Stored { refresh_token, seed, ..current.clone() }
+    }
+
+    /// Whether `OAuthVerifier` is there and has not been sent yet.
+    pub(super) fn verifier_waits(&self, stored: &Stored) -> bool {
+        self.plan
+            .verifier
+            .as_ref()
+            .is_some_and(|verifier| stored.seed.as_ref() != Some(&verifier.fingerprint))
+    }
+
     fn mark_denied(&self, current: &Stored, denial: &Denial) -> Stored {
         let refresh_token =
             current.refresh_token.as_ref().map(|token| token.fingerprint()).unwrap_or_default();
         let marker = DeniedMarker {
             refresh_token,
             configuration: self.configuration(),
+            claims: denial.claims.clone(),
             failure: denial.failure.clone(),
         };
         Stored { denied: Some(marker), ..current.clone() }
@@ -314,6 +355,9 @@ impl Context {
                 current.refresh_token.is_some() && (ask.operator || self.recorded_denial(current).is_none())
             }
             Grant::ClientCredentials | Grant::ManagedIdentity => true,
+            Grant::AuthorizationCode => self.verifier_waits(current),
+            // Only a sign-in that a person started sends one.
+            Grant::DeviceCode => false,
         }
     }
 
@@ -322,7 +366,7 @@ impl Context {
         self.plan.grants.iter().any(|grant| self.is_possible(*grant, stored, &Ask::default()))
     }
 
-    fn is_newer(&self, found: &Stored, known: &Stored) -> bool {
+    pub(super) fn is_newer(&self, found: &Stored, known: &Stored) -> bool {
         found.generation > known.generation
             || (found.generation == known.generation
                 && found.refresh_token.is_some()
@@ -337,7 +381,7 @@ impl Context {
     }
 
     /// Client and tenant: as configured, else as the given token says, else as the stored token says.
-    fn identity(&self, current: &Stored) -> Result<ClientIdentity, TokenFailure> {
+    pub(super) fn identity(&self, current: &Stored) -> Result<ClientIdentity, TokenFailure> {
         let auth = &self.connection.auth;
         let seed = self.plan.seed.as_ref().and_then(|seed| seed.access.as_ref()).map(|given| &given.secret);
         let hints: Vec<_> = [seed, current.access.as_ref().map(|access| &access.secret)]
@@ -347,7 +391,12 @@ impl Context {
             .collect();
         let client_id =
             auth.client_id.clone().or_else(|| hints.iter().find_map(|claims| claims.client_id.clone()));
-        let tenant = auth.tenant.clone().or_else(|| hints.iter().find_map(|claims| claims.tenant.clone()));
+        let tenant = auth
+            .tenant
+            .clone()
+            .or_else(|| hints.iter().find_map(|claims| claims.tenant.clone()))
+            // Where a person signed in without a tenant, their token may be opaque.
+            .or_else(|| self.plan.accepts_any_tenant().then(|| ANY_TENANT.to_owned()));
         match (client_id, tenant) {
             (Some(client_id), Some(tenant)) => Ok(ClientIdentity { client_id, tenant }),
             (None, _) => Err(self.failure(
@@ -364,7 +413,9 @@ impl Context {
     fn nothing_possible(&self, current: &Stored) -> Denial {
         let failure = match self.recorded_denial(current) {
             Some(marker) => marker.failure.clone(),
-            None => self.failure("no_token", &advice::sign_in_needed(self.plan.sign_in)),
+            None => {
+                self.failure("no_token", &advice::sign_in_needed(&self.connection.name, self.plan.sign_in))
+            }
         };
         Denial { needs_sign_in: true, failure, suberror: None, claims: None }
     }

@@ -54,7 +54,7 @@ fn check_names_every_fault_and_starts_nothing() {
 #[tokio::test]
 async fn status_test_and_reload_ask_the_running_agent() {
     let sandbox = tenant();
-    let agent = Setup::new()
+    let mut agent = Setup::new()
         .drop_in("a.yaml", &application(&sandbox, "app", ""))
         .drop_in("m.yaml", &delegated(&sandbox, "mail", ""))
         .start();
@@ -87,7 +87,7 @@ async fn status_test_and_reload_ask_the_running_agent() {
     let (code, out, _) = run(vec!["status".into()]).await.unwrap();
     assert_eq!(code, 1);
     assert!(out.contains("bad.yaml"), "{out}");
-    drop(agent);
+    agent.stop();
     let (code, _, error) = run(vec!["status".into()]).await.unwrap();
     assert_eq!(code, 69, "{error}");
 }

@@ -66,6 +66,7 @@ async fn a_401_from_graph_renews_once_and_goes_on() {
 async fn passing_trouble_keeps_the_token_in_use_and_heals() {
     let sandbox = tenant();
     let agent = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", "")).start();
+    agent.await_state("mail", "ok").await;
     let rows = [
         FaultAction::Status {
             status: 503,

@@ -22,7 +22,7 @@ use crate::control::problem::Problem;
 use crate::dropin::{self, ConnectionFile};
 use crate::error::Fault;
 use crate::settings::ThisHost;
-use crate::token::{ConnectionState, TokenStatus};
+use crate::token::{ConnectionState, SignInView, TokenStatus};
 
 /// A drop-in is read up to this size, so it is written up to this size.
 const DROP_IN_BYTES: usize = 256 * 1024;
@@ -57,6 +57,10 @@ pub(super) struct ConnectionView {
     /// Seconds until the access token expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_expires_in_seconds: Option<u64>,
+    /// A person's sign-in: pending, ended, or offered because it is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    sign_in: Option<SignInView>,
     /// Names of its saved activities.
     activities: Vec<String>,
     /// Faults in its drop-in file now.
@@ -243,13 +247,15 @@ fn usable(control: &Control, connection: &Arc<Connection>) -> ConnectionView {
         .filter(|fault| fault.file == connection.file)
         .cloned()
         .collect();
+    let sign_in = control.keeper.sign_in_view(&connection.name);
+    let pending = sign_in.as_ref().filter(|view| view.is_pending());
     ConnectionView {
         name: connection.name.to_string(),
         state: state.as_str(),
-        message: token
-            .as_ref()
-            .and_then(|token| token.last_error.as_ref())
-            .map(|error| error.message.clone()),
+        // What a person is being waited for matters more than why.
+        message: pending.map(|view| view.message.clone()).or_else(|| {
+            token.as_ref().and_then(|token| token.last_error.as_ref()).map(|error| error.message.clone())
+        }),
         auth_scheme: Some(connection.auth.scheme.as_str()),
         initiate_oauth: Some(connection.auth.initiate.as_str()),
         generation: Some(connection.generation.number()),
@@ -259,6 +265,7 @@ fn usable(control: &Control, connection: &Arc<Connection>) -> ConnectionView {
             .and_then(|token| token.expires_at)
             .map(|expiry| expiry.until(control.clock.now()).as_secs()),
         token,
+        sign_in,
         activities: connection.activities.keys().cloned().collect(),
         faults,
     }
@@ -275,6 +282,7 @@ fn refused(name: &str, faults: &[Fault]) -> ConnectionView {
         file: faults.first().map(|fault| fault.file.display().to_string()),
         token: None,
         token_expires_in_seconds: None,
+        sign_in: None,
         activities: Vec::new(),
         faults: faults.to_vec(),
     }

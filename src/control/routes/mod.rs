@@ -6,6 +6,7 @@ mod catalog;
 mod connections;
 mod open;
 mod runs;
+mod sign_in;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ fn listed() -> OpenApiRouter<Arc<Control>> {
         .routes(routes!(connections::view, connections::put, connections::delete))
         .routes(routes!(connections::test))
         .routes(routes!(connections::refresh))
+        .routes(routes!(sign_in::start, sign_in::view, sign_in::cancel))
         .routes(routes!(catalog::objects))
         .routes(routes!(catalog::object))
         .routes(routes!(catalog::procedures))

@@ -242,7 +242,9 @@ async fn federated(
     };
     let client = ClientIdentity { client_id, tenant };
     let form = endpoint::form(connection, &client, Grant::ClientCredentials, None, claims);
-    endpoint::exchange(http, connection, url, assertion::add_to_form(form, &token), bound, clock).await.outcome
+    endpoint::exchange(http, connection, url, assertion::add_to_form(form, &token), bound, clock)
+        .await
+        .outcome
 }
 
 /// The federated token. The kubelet mounts it as a link, and the pod's volume protects it, not its own mode.

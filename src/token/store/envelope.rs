@@ -130,6 +130,9 @@ struct Denied {
     correlation_id: Option<String>,
     message: String,
     at_ms: i64,
+    /// Absent in files of the first version.
+    #[serde(default)]
+    claims: Option<String>,
 }
 
 impl<'a> From<&'a Stored> for Contents<&'a str> {
@@ -152,6 +155,7 @@ impl<'a> From<&'a Stored> for Contents<&'a str> {
                 correlation_id: marker.failure.correlation_id.clone(),
                 message: marker.failure.message.clone(),
                 at_ms: marker.failure.at.as_millis(),
+                claims: marker.claims.clone(),
             }),
         }
     }
@@ -172,6 +176,7 @@ impl From<Contents<String>> for Stored {
             denied: contents.denied.map(|denied| DeniedMarker {
                 refresh_token: denied.refresh_token,
                 configuration: denied.configuration,
+                claims: denied.claims,
                 failure: TokenFailure {
                     code: denied.code,
                     aadsts: denied.aadsts,

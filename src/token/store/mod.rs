@@ -100,6 +100,8 @@ pub(super) struct DeniedMarker {
     pub(super) refresh_token: String,
     /// Digest of the connection it was asked with.
     pub(super) configuration: String,
+    /// What the next sign-in has to ask for (Conditional Access), as the refusal said.
+    pub(super) claims: Option<String>,
     pub(super) failure: TokenFailure,
 }
 

@@ -98,6 +98,11 @@ impl OpenStore {
         self.commits.subscribe()
     }
 
+    /// Wakes the users of this store: it holds, or owes, something that they did not bring.
+    pub(in crate::token) fn announce(&self) {
+        self.commits.send_modify(|count| *count += 1);
+    }
+
     pub(in crate::token) async fn version(&self) -> Option<super::StoreVersion> {
         self.store.version().await
     }

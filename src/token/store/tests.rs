@@ -32,6 +32,7 @@ fn stored(generation: u64) -> Stored {
         denied: Some(DeniedMarker {
             refresh_token: "fingerprint".to_owned(),
             configuration: "digest".to_owned(),
+            claims: Some("{}".to_owned()),
             failure: TokenFailure {
                 code: "invalid_grant".to_owned(),
                 aadsts: Some(70008),

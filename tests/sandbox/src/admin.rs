@@ -53,6 +53,17 @@ pub(crate) fn serve(shared: &Shared, call: &Call) -> Answer {
                 Answer::empty(204)
             }
         },
+        ("POST", "device") => match body["user_code"].as_str() {
+            Some(code) => {
+                let decided = controls::decide_device_code(&mut state, code, body["user"].as_str());
+                Answer::json(200, &json!({"decided": decided}))
+            }
+            None => refused("'user_code' is missing."),
+        },
+        ("POST", "browser") => {
+            state.sign_ins.browser_user = body["user"].as_str().map(str::to_owned);
+            Answer::empty(204)
+        }
         ("POST", "settings") => {
             if let Some(seconds) = body["access_token_lifetime_seconds"].as_u64() {
                 state.options.access_token_lifetime = Duration::from_secs(seconds);

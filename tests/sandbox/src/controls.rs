@@ -5,6 +5,8 @@ use crate::data::directory::WITHOUT_MAILBOX;
 use crate::data::words::PEOPLE;
 use crate::entra::apps::App;
 use crate::entra::grants::consented_scopes;
+use crate::entra::sign_in;
+use crate::entra::token::is_known;
 use crate::options::{
     APPLICATION_ROLES, CONFIDENTIAL_CLIENT_ID, CONFIDENTIAL_CLIENT_SECRET, DELEGATED_SCOPES,
     EXPIRED_CLIENT_SECRET, PUBLIC_CLIENT_ID,
@@ -75,6 +77,32 @@ pub(crate) fn revoke_user_tokens(state: &mut State, user: &str) -> usize {
         Some(user) => state.tokens.revoke_user(&user.id, 50_173),
         None => 0,
     }
+}
+
+/// A device code is typed in by a user, or refused by somebody.
+pub(crate) fn decide_device_code(state: &mut State, user_code: &str, user: Option<&str>) -> bool {
+    let facts = user.map(|user| state.tenant.user(user));
+    match facts {
+        Some(None) => false,
+        Some(facts) => state.sign_ins.decide(user_code, facts),
+        None => state.sign_ins.decide(user_code, None),
+    }
+}
+
+/// A browser opens an authorization address of this tenant.
+pub(crate) fn authorize(state: &mut State, url: &str, user: Option<&str>) -> Result<String, String> {
+    let rest = url.strip_prefix(state.login_origin.as_str()).ok_or("This is another server's address.")?;
+    let (path, query) = rest.split_once('?').ok_or("There is no query.")?;
+    let tenant = path.strip_suffix("/oauth2/v2.0/authorize").ok_or("This is another address.")?;
+    if !is_known(state, tenant.trim_start_matches('/')) {
+        return Err("There is no such tenant.".to_owned());
+    }
+    let user = match user {
+        Some(user) => Some(state.tenant.user(user).ok_or("There is no such user.")?),
+        None => None,
+    };
+    sign_in::authorize(state, query, user)
+        .map_err(|error| format!("AADSTS{}: {}", error.code, error.description))
 }
 
 /// What a client must know to use the tenant.

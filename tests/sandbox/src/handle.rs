@@ -160,6 +160,32 @@ impl Sandbox {
         self.shared.lock().identity_requests.iter().cloned().collect()
     }
 
+    /// A user types a device code in and agrees. Whether there is such a code.
+    pub fn approve_device_code(&self, user_code: &str, upn: &str) -> bool {
+        controls::decide_device_code(&mut self.shared.lock(), user_code, Some(upn))
+    }
+
+    /// Somebody types a device code in and refuses. Whether there is such a code.
+    pub fn decline_device_code(&self, user_code: &str) -> bool {
+        controls::decide_device_code(&mut self.shared.lock(), user_code, None)
+    }
+
+    /// Does what a browser does at an authorization address when that user signs in and agrees: the address that it is
+    /// sent back to, or the service's refusal to send it anywhere.
+    pub fn authorize(&self, url: &str, upn: &str) -> Result<String, String> {
+        controls::authorize(&mut self.shared.lock(), url, Some(upn))
+    }
+
+    /// The same with a user who does not agree.
+    pub fn refuse(&self, url: &str) -> Result<String, String> {
+        controls::authorize(&mut self.shared.lock(), url, None)
+    }
+
+    /// Who sits in front of browsers that ask for an authorization address over HTTP; nobody gets a sign-in page.
+    pub fn sign_in_browser(&self, upn: Option<&str>) {
+        self.shared.lock().sign_ins.browser_user = upn.map(str::to_owned);
+    }
+
     /// The counters.
     pub fn stats(&self) -> Stats {
         self.shared.lock().stats.clone()

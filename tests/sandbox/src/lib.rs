@@ -33,7 +33,8 @@ pub use faults::{Fault, FaultAction, FaultTarget};
 pub use handle::{Sandbox, SandboxUser};
 pub use options::{
     APPLICATION_ROLES, CONFIDENTIAL_CLIENT_ID, CONFIDENTIAL_CLIENT_SECRET, DEFAULT_TENANT_DOMAIN,
-    DEFAULT_TENANT_ID, DELEGATED_SCOPES, EXPIRED_CLIENT_SECRET, PUBLIC_CLIENT_ID, Rotation, SandboxOptions,
+    DEFAULT_TENANT_ID, DELEGATED_SCOPES, EXPIRED_CLIENT_SECRET, PUBLIC_CLIENT_ID, REDIRECT_URIS, Rotation,
+    SandboxOptions,
 };
 pub use state::{RecordedRequest, Stats};
 pub use tls::{TlsFiles, TlsFront};

@@ -1,7 +1,7 @@
 //! The login port: the token endpoint, and `/admin` for processes that only have the port.
 //! Never answers Graph requests.
 
-use crate::answer::{Answer, Call, decode};
+use crate::answer::{Answer, Call, decode, decoded_pairs};
 use crate::entra::errors::OAuthError;
 use crate::faults::FaultAction;
 use crate::http::Outcome;
@@ -19,8 +19,11 @@ pub(crate) async fn serve(shared: &Shared, call: &Call) -> Outcome {
         return Outcome::Answer(answer);
     }
     let segments: Vec<String> = path.trim_matches('/').split('/').map(decode).collect();
-    let [tenant, "oauth2", "v2.0", "token"] = &segments.iter().map(String::as_str).collect::<Vec<_>>()[..]
-    else {
+    let names: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if let [tenant, "oauth2", "v2.0", name @ ("devicecode" | "authorize")] = names[..] {
+        return Outcome::Answer(sign_in(shared, tenant, name, call));
+    }
+    let [tenant, "oauth2", "v2.0", "token"] = names[..] else {
         return Outcome::Answer(Answer::json(404, &json!({"error": "not_found"})));
     };
     if call.method != "POST" {
@@ -70,6 +73,35 @@ pub(crate) async fn serve(shared: &Shared, call: &Call) -> Outcome {
             Outcome::Answer(planned.answer(&mut state.fresh, call.header("client-request-id"), &login_origin))
         }
     }
+}
+
+/// The two addresses where sign-ins begin.
+fn sign_in(shared: &Shared, tenant: &str, name: &str, call: &Call) -> Answer {
+    let mut state = shared.lock();
+    let state = &mut *state;
+    remember(&mut state.token_requests, call);
+    let result = match (name, call.method.as_str()) {
+        _ if !entra::token::is_known(state, tenant) => Err(OAuthError::unknown_tenant(tenant)),
+        ("devicecode", "POST") => {
+            let form = decoded_pairs(&String::from_utf8_lossy(&call.body));
+            entra::sign_in::device_code(state, &form)
+        }
+        ("authorize", "GET") => {
+            let query = call.target.split_once('?').map_or("", |(_, query)| query).to_owned();
+            match state.sign_ins.browser_user.clone().map(|user| state.tenant.user(&user)) {
+                None => return garbage(),
+                Some(user) => entra::sign_in::authorize(state, &query, user)
+                    .map(|location| Answer::empty(302).with("location", location)),
+            }
+        }
+        _ => {
+            Err(OAuthError::new(400, "invalid_request", 900_561, "The endpoint does not accept this method."))
+        }
+    };
+    let login_origin = state.login_origin.clone();
+    result.unwrap_or_else(|error| {
+        error.answer(&mut state.fresh, call.header("client-request-id"), &login_origin)
+    })
 }
 
 /// A page that a proxy or a sign-in portal might put in place of the service.

@@ -16,6 +16,9 @@ pub const CONFIDENTIAL_CLIENT_SECRET: &str = "pA8Q~x+/7k=Zt%26&u9-_.mN=w+R/e%";
 pub const EXPIRED_CLIENT_SECRET: &str = "oLd7Q~s+ecret=/that&ended%";
 /// The client id of the public application (delegated sign-in, no secret).
 pub const PUBLIC_CLIENT_ID: &str = "9d2b7c40-1e3a-4f86-b0a5-64c8f7e2d915";
+/// Where browsers may be sent back to; for loopback addresses the port does not count.
+pub const REDIRECT_URIS: &[&str] =
+    &["http://localhost", "http://127.0.0.1", "http://localhost/back", "https://agent.contoso.example/back"];
 /// The delegated permissions that are consented for the public application.
 pub const DELEGATED_SCOPES: &[&str] = &[
     "Calendars.ReadWrite",
@@ -66,6 +69,12 @@ pub struct SandboxOptions {
     pub access_token_lifetime: Duration,
     /// When set, token answers carry `refresh_in` with it.
     pub refresh_in: Option<Duration>,
+    /// How long a device code lives, in whole seconds.
+    pub device_code_lifetime: Duration,
+    /// How long a client has to wait between two polls, in whole seconds.
+    pub device_code_interval: Duration,
+    /// How long an authorization code lives.
+    pub authorization_code_lifetime: Duration,
     /// What becomes of used refresh tokens.
     pub rotation: Rotation,
     /// Added to the answer of every Graph request.
@@ -95,6 +104,9 @@ impl Default for SandboxOptions {
             calendars_per_mailbox: 3,
             access_token_lifetime: Duration::from_secs(3600),
             refresh_in: None,
+            device_code_lifetime: Duration::from_secs(900),
+            device_code_interval: Duration::from_secs(5),
+            authorization_code_lifetime: Duration::from_secs(600),
             rotation: Rotation::Lenient,
             page_latency: Duration::ZERO,
             mailbox_concurrency: 4,

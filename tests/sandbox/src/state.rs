@@ -5,6 +5,7 @@ use crate::answer::Call;
 use crate::data::tenant::Tenant;
 use crate::entra::assertion::Credentials;
 use crate::entra::identity::ArcChallenge;
+use crate::entra::sign_in::SignIns;
 use crate::entra::store::TokenStore;
 use crate::faults::FaultPlan;
 use crate::graph::cache::PageCache;
@@ -47,6 +48,8 @@ pub struct Stats {
 /// A request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecordedRequest {
+    /// When it arrived, in milliseconds since 1970.
+    pub at_millis: u64,
     /// The HTTP method.
     pub method: String,
     /// Path and query, as sent.
@@ -91,6 +94,8 @@ pub(crate) struct State {
     pub(crate) identity_requests: VecDeque<RecordedRequest>,
     /// Tokens.
     pub(crate) tokens: TokenStore,
+    /// Sign-ins under way.
+    pub(crate) sign_ins: SignIns,
     /// Planned faults.
     pub(crate) faults: FaultPlan,
     /// Rendered pages.
@@ -124,6 +129,7 @@ impl Shared {
             arc_challenge: None,
             identity_requests: VecDeque::new(),
             tokens: TokenStore::default(),
+            sign_ins: SignIns::default(),
             faults: FaultPlan::default(),
             pages: PageCache::default(),
             fresh: Fresh::new(),
@@ -146,6 +152,7 @@ pub(crate) fn remember(ring: &mut VecDeque<RecordedRequest>, call: &Call) {
         ring.pop_front();
     }
     ring.push_back(RecordedRequest {
+        at_millis: crate::time::now_millis(),
         method: call.method.clone(),
         path_and_query: call.target.clone(),
         headers: call.headers.clone(),

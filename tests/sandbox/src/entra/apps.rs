@@ -31,7 +31,8 @@ impl App {
         }
     }
 
-    fn find(client_id: &str) -> Option<Self> {
+    /// The application of that id.
+    pub(crate) fn find(client_id: &str) -> Option<Self> {
         [Self::Confidential, Self::Public]
             .into_iter()
             .find(|app| app.client_id().eq_ignore_ascii_case(client_id))

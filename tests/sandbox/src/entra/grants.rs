@@ -88,8 +88,7 @@ pub(crate) fn refresh_token(state: &mut State, app: App, form: &Form) -> Result<
             return Err(error);
         }
     };
-    let (sign_in, resource): (Vec<String>, Vec<String>) =
-        scopes.into_iter().partition(|scope| SIGN_IN_SCOPES.contains(&scope.as_str()));
+    let (sign_in, resource) = split(scopes);
     let lifetime = state.options.access_token_lifetime;
     let access_token =
         state.tokens.issue_access(&mut state.fresh, &state.options, app, Some(&user), &resource, lifetime);
@@ -101,7 +100,7 @@ pub(crate) fn refresh_token(state: &mut State, app: App, form: &Form) -> Result<
 }
 
 /// Which scopes a request asks for: those of the sign-in when it names none, never more than those.
-fn requested_scopes(
+pub(crate) fn requested_scopes(
     state: &State,
     app: App,
     requested: Option<&str>,
@@ -160,7 +159,13 @@ fn is_graph(state: &State, resource: &str) -> bool {
     ["https://graph.microsoft.com", "00000003-0000-0000-c000-000000000000", own].contains(&resource)
 }
 
-fn listed(resource: &[String], sign_in: &[String]) -> String {
+/// Scopes of the sign-in itself, and those of the resource.
+pub(crate) fn split(scopes: Vec<String>) -> (Vec<String>, Vec<String>) {
+    scopes.into_iter().partition(|scope| SIGN_IN_SCOPES.contains(&scope.as_str()))
+}
+
+/// The scopes as an answer lists them.
+pub(crate) fn listed(resource: &[String], sign_in: &[String]) -> String {
     let shown = sign_in.iter().filter(|scope| *scope != "offline_access");
     resource.iter().chain(shown).map(String::as_str).collect::<Vec<_>>().join(" ")
 }

@@ -6,5 +6,6 @@ pub(crate) mod assertion;
 pub(crate) mod errors;
 pub(crate) mod grants;
 pub(crate) mod identity;
+pub(crate) mod sign_in;
 pub(crate) mod store;
 pub(crate) mod token;

@@ -4,6 +4,7 @@
 use super::apps::{Form, authenticate, field};
 use super::errors::OAuthError;
 use super::grants::{self, Granted};
+use super::sign_in;
 use crate::answer::{Answer, Call, decoded_pairs};
 use crate::state::State;
 use serde_json::{Value, json};
@@ -37,10 +38,8 @@ fn grant(state: &mut State, tenant: &str, call: &Call, form: &Form) -> Result<Gr
         let text = format!("The parameter '{name}' is duplicated.");
         return Err(OAuthError::new(400, "invalid_request", 9_000_411, text));
     }
-    let shared_tenant = ["common", "organizations"].iter().any(|name| tenant.eq_ignore_ascii_case(name));
-    let own_tenant = tenant.eq_ignore_ascii_case(&state.options.tenant_id)
-        || tenant.eq_ignore_ascii_case(&state.options.tenant_domain);
-    if !own_tenant && !shared_tenant {
+    let shared_tenant = is_shared(tenant);
+    if !is_known(state, tenant) {
         return Err(OAuthError::unknown_tenant(tenant));
     }
     let grant_type = field(form, "grant_type").ok_or_else(|| OAuthError::missing_parameter("grant_type"))?;
@@ -59,9 +58,27 @@ fn grant(state: &mut State, tenant: &str, call: &Call, form: &Form) -> Result<Gr
             let app = authenticate(state, call, form, tenant)?;
             grants::client_credentials(state, app, form)
         }
-        // Device code and authorization code have their place here.
+        "authorization_code" => {
+            let app = authenticate(state, call, form, tenant)?;
+            sign_in::code_grant(state, app, form)
+        }
+        "urn:ietf:params:oauth:grant-type:device_code" => {
+            let app = authenticate(state, call, form, tenant)?;
+            sign_in::device_grant(state, app, form)
+        }
         other => Err(OAuthError::unsupported_grant(other)),
     }
+}
+
+fn is_shared(tenant: &str) -> bool {
+    ["common", "organizations"].iter().any(|name| tenant.eq_ignore_ascii_case(name))
+}
+
+/// Whether people or applications may sign in at that tenant's address.
+pub(crate) fn is_known(state: &State, tenant: &str) -> bool {
+    is_shared(tenant)
+        || tenant.eq_ignore_ascii_case(&state.options.tenant_id)
+        || tenant.eq_ignore_ascii_case(&state.options.tenant_domain)
 }
 
 fn success(state: &State, granted: &Granted) -> Answer {

@@ -1,0 +1,14 @@
+//! People signing in to the built agent, without any other tool: each flow end to end against the simulated tenant, and
+//! against a certified OAuth server from npm.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
+
+mod browser;
+mod canary;
+mod command;
+mod device;
+mod flows;
+mod provider;
+#[path = "../agent/support.rs"]
+#[allow(dead_code, reason = "shared with the other tests of the binary")]
+mod support;
+mod verifier;
