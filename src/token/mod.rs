@@ -21,6 +21,7 @@ mod task;
 mod transaction;
 pub mod transport;
 mod wants;
+mod watching;
 
 #[cfg(test)]
 mod flow_tests;

@@ -95,7 +95,7 @@ impl Store for Faulty {
         self.inner.commit(lock, expected, next)
     }
 
-    fn version(&self) -> BoxFuture<'_, Option<StoreVersion>> {
+    fn version(&self) -> BoxFuture<'_, Result<Option<StoreVersion>, StoreError>> {
         self.inner.version()
     }
 

@@ -87,9 +87,9 @@ impl Store for FileStore {
         off_thread(move || place.commit(expected, &next)).boxed()
     }
 
-    fn version(&self) -> BoxFuture<'_, Option<StoreVersion>> {
+    fn version(&self) -> BoxFuture<'_, Result<Option<StoreVersion>, StoreError>> {
         let place = Arc::clone(&self.0);
-        off_thread(move || Ok(place.version())).map(|version| version.ok().flatten()).boxed()
+        off_thread(move || Ok(place.version())).boxed()
     }
 
     fn place(&self) -> String {
