@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::model::TokenFailure;
 use super::state::TokenState;
 use super::store::{StoreError, StoreVersion, Stored};
 use super::task::ConnectionTask;

@@ -270,3 +270,6 @@ fn text_of(row: &Row) -> Option<String> {
 fn as_number(generation: TokenGeneration) -> i64 {
     i64::try_from(generation).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
