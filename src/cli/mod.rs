@@ -11,6 +11,7 @@ mod reload;
 mod run;
 mod status;
 mod test;
+mod tokens;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -69,6 +70,11 @@ enum Command {
     },
     /// Make the running agent read settings and drop-ins again, and say what changed.
     Reload,
+    /// Look after the token stores without the agent.
+    Tokens {
+        #[command(subcommand)]
+        command: tokens::Tokens,
+    },
     /// Print the version.
     Version,
 }
@@ -89,6 +95,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status { json } => status::status(config, json),
         Command::Test { name, json } => test::test(config, &name, json),
         Command::Reload => reload::reload(config),
+        Command::Tokens { command } => tokens::tokens(config, &command),
         Command::Version => {
             println!("o365-agent {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

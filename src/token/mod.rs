@@ -34,7 +34,7 @@ pub use claims::{TokenClaims, read_claims};
 pub use handle::TokenHandle;
 pub use keeper::Keeper;
 pub use model::*;
-pub use store::StoreReport;
+pub use store::{Listed, Offline, StoreReport};
 pub use transport::Transports;
 
 /// A number from 0 to 1 for jitter. From the operating system's generator, because two agents that start together

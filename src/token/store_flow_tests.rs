@@ -95,6 +95,10 @@ impl Store for Faulty {
         self.inner.commit(lock, expected, next)
     }
 
+    fn retire<'a>(&'a self, lock: &'a StoreLock) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.retire(lock)
+    }
+
     fn version(&self) -> BoxFuture<'_, Result<Option<StoreVersion>, StoreError>> {
         self.inner.version()
     }

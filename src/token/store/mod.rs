@@ -6,6 +6,7 @@ mod file;
 mod inspect;
 mod key;
 mod memory;
+mod offline;
 mod open;
 mod postgres;
 
@@ -27,6 +28,7 @@ pub use inspect::StoreReport;
 pub(super) use inspect::inspect;
 pub(super) use key::KeyRing;
 pub(super) use memory::MemoryStore;
+pub use offline::{Listed, Offline};
 pub(super) use open::{OpenStore, Shelf};
 pub(super) use postgres::{Database, PostgresStore};
 
@@ -48,6 +50,9 @@ pub(super) trait Store: Send + Sync + fmt::Debug {
         expected: TokenGeneration,
         next: &'a Stored,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Takes the contents out of use after they have gone elsewhere, so that nobody uses the same refresh token from here.
+    fn retire<'a>(&'a self, lock: &'a StoreLock) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Something that differs when the contents may have changed; cheap. `None` when nothing is kept.
     fn version(&self) -> BoxFuture<'_, Result<Option<StoreVersion>, StoreError>>;

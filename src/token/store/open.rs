@@ -82,6 +82,11 @@ impl OpenStore {
         self.unsaved_slot().clone()
     }
 
+    /// Takes the contents out of use.
+    pub(in crate::token) async fn retire(&self, lock: &StoreLock) -> Result<(), StoreError> {
+        self.store.retire(lock).await
+    }
+
     /// Tries again to make unsaved tokens durable; a store that has moved on meanwhile wins.
     pub(in crate::token) async fn save_unsaved(&self) -> Result<(), StoreError> {
         let Some(unsaved) = self.unsaved() else { return Ok(()) };
@@ -135,7 +140,15 @@ enum Slot {
 
 impl Shelf {
     pub(in crate::token) fn new(settings: &Settings, credentials: Option<PathBuf>, clock: Clock) -> Self {
-        let keys = Arc::new(KeyRing::new(settings, credentials));
+        if let (Backend::File, Some(group)) = (settings.token_store.backend, &settings.token_store.group) {
+            tracing::warn!(group, state_directory = %settings.state_directory.display(),
+                "The agents of this group keep their tokens in files. Agents on one host that share the files (OAuthSettingsLocation and the key) take turns safely; agents on different hosts, or with files of their own, each rotate their own copy of a sign-in, and with a provider that revokes reused tokens they end each other's. Set Backend=postgresql to share them.");
+        }
+        Self::with_keys(settings, Arc::new(KeyRing::new(settings, credentials)), clock)
+    }
+
+    /// The shelf of a command beside the agent, with the key given.
+    pub(in crate::token) fn with_keys(settings: &Settings, keys: Arc<KeyRing>, clock: Clock) -> Self {
         let configured = &settings.token_store;
         let group = match (configured.backend, &configured.postgresql, &configured.group) {
             (Backend::Postgresql, Some(database), Some(group)) => {
@@ -143,10 +156,6 @@ impl Shelf {
             }
             _ => None,
         };
-        if let (Backend::File, Some(group)) = (configured.backend, &configured.group) {
-            tracing::warn!(group, state_directory = %settings.state_directory.display(),
-                "The agents of this group keep their tokens in files. Agents on one host that share the files (OAuthSettingsLocation and the key) take turns safely; agents on different hosts, or with files of their own, each rotate their own copy of a sign-in, and with a provider that revokes reused tokens they end each other's. Set Backend=postgresql to share them.");
-        }
         Self {
             group,
             group_listens: Once::new(),

@@ -47,6 +47,9 @@ const COMMIT: &str = "WITH done AS (
             AND lease_until > clock_timestamp()
         RETURNING 1)
     SELECT pg_notify($7, $8) FROM done";
+const RETIRE: &str = "UPDATE o365_agent_tokens
+    SET previous = contents, contents = NULL, generation = 0, changes = changes + 1
+    WHERE group_name = $1 AND connection = $2 AND owner = $3";
 const SET_ASIDE: &str = "WITH bad AS (
         SELECT contents FROM o365_agent_tokens WHERE group_name = $1 AND connection = $2 AND contents = $3),
     kept AS (
@@ -239,6 +242,15 @@ impl Store for PostgresStore {
         next: &'a Stored,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         self.write(lock, expected, next).boxed()
+    }
+
+    fn retire<'a>(&'a self, lock: &'a StoreLock) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let owner = lock.guard::<Lease>().map(|lease| lease.owner.clone()).unwrap_or_default();
+            let [group, connection] = self.row_key();
+            self.database.query(RETIRE, &[group, connection, (&owner, Type::TEXT)]).await.map(|_| ())
+        }
+        .boxed()
     }
 
     fn version(&self) -> BoxFuture<'_, Result<Option<StoreVersion>, StoreError>> {
