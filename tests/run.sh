@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # command:package. vim and sed save drop-ins the way operators do; strace watches the order of fsync and rename.
-needed=(vim:vim-tiny strace:strace systemd-analyze:systemd curl:curl)
+# PostgreSQL and PgBouncer carry the tests of agent groups; openssl makes their certificate.
+needed=(vim:vim-tiny strace:strace systemd-analyze:systemd curl:curl openssl:openssl pg_lsclusters:postgresql pgbouncer:pgbouncer)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
