@@ -191,26 +191,12 @@ async fn tls_is_required_and_the_server_is_checked() {
     let setup = Setup::new();
     let folder = setup.path().to_owned();
     let certificate = |name: &str| folder.join(name);
-    let made = std::process::Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=db",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-keyout",
-        ])
-        .arg(certificate("server.key"))
-        .arg("-out")
-        .arg(certificate("server.crt"))
-        .output()
-        .unwrap();
+    // An authority and a server certificate for `localhost`.
+    let script = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt &&
+        openssl req -newkey rsa:2048 -nodes -subj /CN=db -keyout server.key -out server.csr &&
+        echo subjectAltName=DNS:localhost > names &&
+        openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.crt";
+    let made = std::process::Command::new("sh").args(["-c", script]).current_dir(&folder).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let cluster = Cluster::start_with("ssl=on", "hostssl all all 127.0.0.1/32 scram-sha-256", |data| {
         for name in ["server.key", "server.crt"] {
@@ -226,7 +212,7 @@ async fn tls_is_required_and_the_server_is_checked() {
     let sandbox = strict();
     let setup = setup.drop_in("m.yaml", &delegated(&sandbox, "mail", ""));
     let (key, port) = (setup.path().join("key"), cluster.port);
-    let root = format!("TlsRootCertificate={}", certificate("server.crt").display());
+    let root = format!("TlsRootCertificate={}", certificate("ca.crt").display());
     let rows = [
         ("verify", "localhost", format!("Tls=verify-full\n{root}\nPassword=canary-pw"), "ok"),
         ("require", "127.0.0.1", "Tls=require\nPassword=canary-pw".to_owned(), "ok"),

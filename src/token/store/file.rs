@@ -149,6 +149,7 @@ impl Place {
         match self.path.parent() {
             // A folder the operator made keeps its mode: the files in it are private by themselves.
             Some(folder) if !folder.is_dir() => Ok(files::ensure_private_folder(folder)?),
+            Some(folder) => Ok(files::check_folder_is_ours(folder)?),
             _ => Ok(()),
         }
     }

@@ -30,7 +30,7 @@ pub(super) use key::KeyRing;
 pub(super) use memory::MemoryStore;
 pub use offline::{Listed, Offline};
 pub(super) use open::{OpenStore, Shelf};
-pub(super) use postgres::{Database, PostgresStore};
+use postgres::{Database, PostgresStore};
 
 /// A place where one connection's tokens are kept. Async in shape; file work happens off the async threads.
 ///

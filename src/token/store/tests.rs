@@ -173,6 +173,9 @@ async fn an_unreadable_file_is_set_aside_under_the_lock_only() {
     let error = store.load(true).await.unwrap_err();
     assert!(matches!(&error, StoreError::Refused(text) if text.contains("chmod 600")), "{error}");
     assert!(path.exists());
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let error = store.lock().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Refused(text) if text.contains("chmod go-w")), "{error}");
 }
 
 #[tokio::test]
