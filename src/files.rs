@@ -233,6 +233,22 @@ pub fn ensure_private_folder(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Refuses a folder in which others could put files of theirs in the place of ours. Its mode may otherwise be the
+/// operator's choice.
+///
+/// # Errors
+/// [`FileError::Exposed`] with the repairing command, or [`FileError::Io`].
+pub fn check_folder_is_ours(path: &Path) -> Result<(), FileError> {
+    let metadata = std::fs::metadata(path).map_err(FileError::io(path, "reading its properties"))?;
+    check_owner(path, &metadata)?;
+    let (others_write, sticky) = (metadata.mode() & 0o022 != 0, metadata.mode() & 0o1000 != 0);
+    if others_write && !sticky {
+        let what = format!("mode {:04o} lets others replace files in it", metadata.mode() & 0o7777);
+        return Err(exposed(path, what, "chmod go-w"));
+    }
+    Ok(())
+}
+
 /// Whether new files can be made in `folder`, tried by making and removing one.
 ///
 /// # Errors

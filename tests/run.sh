@@ -5,10 +5,11 @@ cd "$(dirname "$0")/.."
 
 # command:package. vim and sed save drop-ins the way operators do; strace watches the order of fsync and rename.
 # openssl, keytool, puttygen and ssh-keygen make the keys and certificates that operators have; tinyproxy, squid and
-# microsocks are the proxies that requests go through; node and npm run a certified OAuth server.
+# microsocks are the proxies that requests go through; node and npm run a certified OAuth server;
+# PostgreSQL and PgBouncer carry the tests of agent groups.
 needed=(vim:vim-tiny strace:strace systemd-analyze:systemd curl:curl openssl:openssl keytool:default-jre-headless
     puttygen:putty-tools ssh-keygen:openssh-client tinyproxy:tinyproxy /usr/sbin/squid:squid microsocks:microsocks
-    node:nodejs npm:npm)
+    node:nodejs npm:npm pg_lsclusters:postgresql pgbouncer:pgbouncer)
 missing=()
 for pair in "${needed[@]}"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")

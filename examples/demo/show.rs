@@ -126,10 +126,8 @@ impl Show {
     }
 
     fn print_answer(&self, answer: &str) {
-        let pretty = serde_json::from_str::<Value>(answer)
-            .ok()
-            .and_then(|value| serde_json::to_string_pretty(&value).ok());
-        let text = pretty.unwrap_or_else(|| answer.to_owned());
+        let text = serde_json::from_str::<Value>(answer)
+            .map_or_else(|_| answer.to_owned(), |value| laid_out(&value));
         let lines: Vec<&str> = text.lines().collect();
         for line in lines.iter().take(LINES) {
             let cut: String = line.chars().take(COLUMNS).collect();

@@ -12,6 +12,7 @@ mod run;
 mod sign_in;
 mod status;
 mod test;
+mod tokens;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -84,6 +85,11 @@ enum Command {
     },
     /// Make the running agent read settings and drop-ins again, and say what changed.
     Reload,
+    /// Look after the token stores without the agent.
+    Tokens {
+        #[command(subcommand)]
+        command: tokens::Tokens,
+    },
     /// Print the version.
     Version,
 }
@@ -107,6 +113,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             sign_in::sign_in(config, &name, sign_in::wish(browser, code, cancel))
         }
         Command::Reload => reload::reload(config),
+        Command::Tokens { command } => tokens::tokens(config, &command),
         Command::Version => {
             println!("o365-agent {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -58,6 +58,53 @@ pub struct TokenStore {
     pub key_file: Option<PathBuf>,
     /// `LockTimeoutSeconds` (default 30): bound on waiting for a store's lock.
     pub lock_timeout: Duration,
+    /// `Backend` (default `file`): where connections without an `OAuthSettingsLocation` keep their tokens.
+    pub backend: Backend,
+    /// `Group`: the name that the agents of one group share; rows in PostgreSQL are kept by group and connection.
+    pub group: Option<String>,
+    /// The database; there when `Connection` is set, whatever `Backend` says, so that tokens can be moved to it.
+    pub postgresql: Option<Postgresql>,
+}
+
+/// `[TokenStore] Backend`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// One encrypted file per connection.
+    File,
+    /// One encrypted row per connection in a database that the agents of a group share.
+    Postgresql,
+}
+
+/// The keys of `[TokenStore]` about PostgreSQL. All need a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Postgresql {
+    /// `Connection`: URL or `key=value` text without a password.
+    pub connection: String,
+    /// `ListenConnection`: the same database past its pooler, for notifications.
+    pub listen_connection: Option<String>,
+    /// `Password`, `PasswordFile` or `PasswordCredential`.
+    pub password: Option<Secret>,
+    /// `Tls` (default verify-full).
+    pub tls: DatabaseTls,
+    /// `TlsRootCertificate`: PEM file of the authority that issued the server's certificate (default: the system's).
+    pub root_certificate: Option<PathBuf>,
+    /// `PoolSize` (default 2): database connections besides the one that listens.
+    pub pool_size: usize,
+    /// `LeaseSeconds` (default 45): how long one refresh may keep a row to itself; longer than a token request may take.
+    pub lease: Duration,
+    /// `RefreshWithoutStore` (default false): refresh without the lease while the database is away.
+    pub refresh_without_store: bool,
+}
+
+/// `[TokenStore] Tls`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseTls {
+    /// None; on loopback and unix sockets only.
+    Disable,
+    /// Encrypted; the server's certificate is not looked at.
+    Require,
+    /// Encrypted; certificate and host name are checked.
+    VerifyFull,
 }
 
 /// `[Refresh]`.

@@ -11,10 +11,13 @@ use std::time::Duration;
 use super::host::Host;
 use super::keys;
 use super::merge::Merged;
-use super::{AgentProxy, ControlPort, LONGEST_SOCKS_WORD, Limits, ProxyKind, Refresh, Settings, TokenStore};
+use super::{AgentProxy, ControlPort, LONGEST_SOCKS_WORD, Limits, ProxyKind, Refresh, Settings};
 use crate::error::Fault;
 use crate::secret::Secret;
 use crate::telemetry::{LogFormat, LogSettings};
+
+#[path = "read_token_store.rs"]
+mod token_store;
 
 /// Reads everything; where a value is wrong, a fault is added and a harmless value stands in.
 pub(super) fn read(
@@ -33,10 +36,7 @@ pub(super) fn read(
         drop_in_directory: reader.path("Agent", "DropInDirectory").unwrap_or_default(),
         control: reader.control_port(&state_directory),
         state_directory,
-        token_store: TokenStore {
-            key_file: reader.path("TokenStore", "KeyFile"),
-            lock_timeout: reader.seconds("TokenStore", "LockTimeoutSeconds", 1..=600),
-        },
+        token_store: reader.token_store(host),
         refresh: reader.refresh(),
         proxy: reader.proxy(host),
         local_files_root: reader.path("LocalFiles", "Root"),
@@ -191,7 +191,7 @@ impl Reader<'_> {
             None => kind.default_port(),
             Some(_) => self.number(SECTION, "Port", 1..=u16::MAX),
         };
-        let password = self.proxy_password(host);
+        let password = self.password(SECTION, host);
         let user = self.text(SECTION, "User");
         if password.is_some() && user.is_none() {
             self.fault(SECTION, "User", "A password is set but no user. Set User, or remove the password.");
@@ -253,12 +253,12 @@ impl Reader<'_> {
         }
     }
 
-    fn proxy_password(&mut self, host: &dyn Host) -> Option<Secret> {
+    fn password(&mut self, section: &str, host: &dyn Host) -> Option<Secret> {
         const NAMES: [&str; 3] = ["Password", "PasswordFile", "PasswordCredential"];
         let given: Vec<_> =
-            NAMES.into_iter().filter_map(|name| Some((name, self.text("Proxy", name)?))).collect();
+            NAMES.into_iter().filter_map(|name| Some((name, self.text(section, name)?))).collect();
         if let [_, (second, _), ..] = given.as_slice() {
-            self.fault("Proxy", second, "The password is given more than once. Keep one of Password, PasswordFile and PasswordCredential.");
+            self.fault(section, second, "The password is given more than once. Keep one of Password, PasswordFile and PasswordCredential.");
         }
         let (name, text) = given.into_iter().next()?;
         let read = match name {
@@ -266,7 +266,7 @@ impl Reader<'_> {
             "PasswordFile" => host.secret_file(Path::new(&text)),
             _ => host.credential(&text),
         };
-        read.map_err(|message| self.fault("Proxy", name, message)).ok()
+        read.map_err(|message| self.fault(section, name, message)).ok()
     }
 
     fn logging(&mut self) -> LogSettings {

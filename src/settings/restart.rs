@@ -23,6 +23,10 @@ impl Settings {
         );
         compare(old.control.token_file != new.control.token_file, "[ControlPort] TokenFile");
         compare(old.token_store.key_file != new.token_store.key_file, "[TokenStore] KeyFile");
+        let (old_store, new_store) = (&old.token_store, &new.token_store);
+        compare(old_store.backend != new_store.backend, "[TokenStore] Backend");
+        compare(old_store.group != new_store.group, "[TokenStore] Group");
+        compare(old_store.postgresql != new_store.postgresql, "[TokenStore] Connection");
         compare(
             old.refresh.concurrent_per_host != new.refresh.concurrent_per_host,
             "[Refresh] ConcurrentPerHost",
@@ -46,8 +50,8 @@ impl Settings {
             state_directory: running.state_directory.clone(),
             control: running.control.clone(),
             token_store: TokenStore {
-                key_file: running.token_store.key_file.clone(),
-                ..self.token_store.clone()
+                lock_timeout: self.token_store.lock_timeout,
+                ..running.token_store.clone()
             },
             refresh: Refresh {
                 concurrent_per_host: running.refresh.concurrent_per_host,

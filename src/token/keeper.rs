@@ -188,6 +188,7 @@ impl Keeper {
         let all_done = async {
             self.tasks.wait().await;
             self.flights.wait().await;
+            self.shelf.close().await;
         };
         tokio::time::timeout(bound, all_done).await.is_ok()
     }

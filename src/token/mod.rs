@@ -26,6 +26,7 @@ mod task;
 mod transaction;
 pub mod transport;
 mod wants;
+mod watching;
 
 #[cfg(test)]
 mod flow_tests;
@@ -39,7 +40,7 @@ pub use handle::TokenHandle;
 pub use keeper::Keeper;
 pub use model::*;
 pub use sign_in::{SignInError, SignInMethod, SignInRequest, SignInView};
-pub use store::StoreReport;
+pub use store::{Listed, Offline, StoreReport};
 pub use transport::{HttpClients, Transports};
 
 /// A number from 0 to 1 for jitter. From the operating system's generator, because two agents that start together

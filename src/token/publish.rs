@@ -16,9 +16,11 @@ impl ConnectionTask {
         }
         let now = self.context.clock.now();
         let held = self.state.held();
-        let failure = self.state.failure().or(self.unsaved.as_ref()).cloned();
+        let failure = self.state.failure().or(self.unsaved.as_ref()).or(self.store_away.as_ref()).cloned();
         let shown = match self.state.shown() {
-            ConnectionState::Ok if self.unsaved.is_some() => ConnectionState::Degraded,
+            ConnectionState::Ok if self.unsaved.is_some() || self.store_away.is_some() => {
+                ConnectionState::Degraded
+            }
             shown => shown,
         };
         let blocked = match &self.state {

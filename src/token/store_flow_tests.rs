@@ -14,7 +14,7 @@ use super::keeper::Keeper;
 use super::model::{ConnectionState, TokenError};
 use super::plan::TokenPlan;
 use super::store::{
-    FileStore, KeyRing, MemoryStore, OpenStore, Store, StoreError, StoreLock, StoreVersion, Stored,
+    FileStore, KeyRing, Lapse, MemoryStore, OpenStore, Store, StoreError, StoreLock, StoreVersion, Stored,
 };
 use super::task::ConnectionTask;
 use super::testing::*;
@@ -62,6 +62,8 @@ fn drive(connection: &Arc<Connection>, store: Arc<dyn Store>) -> TokenHandle {
 struct Faulty {
     inner: MemoryStore,
     full: AtomicBool,
+    /// Its locks are leases that are nearly over.
+    lapsing: AtomicBool,
 }
 
 impl Faulty {
@@ -69,6 +71,7 @@ impl Faulty {
         Arc::new(Self {
             inner: MemoryStore::new("faulty", Duration::from_secs(5)),
             full: AtomicBool::new(false),
+            lapsing: AtomicBool::new(false),
         })
     }
 }
@@ -79,7 +82,13 @@ impl Store for Faulty {
     }
 
     fn lock(&self) -> BoxFuture<'_, Result<StoreLock, StoreError>> {
-        self.inner.lock()
+        let lapsing = self.lapsing.load(Ordering::SeqCst);
+        async move {
+            let lock = self.inner.lock().await?;
+            let lapse = Lapse::begin(Duration::from_secs(1), &Clock::machine());
+            Ok(if lapsing { StoreLock::lapsing(lock, lapse) } else { lock })
+        }
+        .boxed()
     }
 
     fn commit<'a>(
@@ -96,7 +105,11 @@ impl Store for Faulty {
         self.inner.commit(lock, expected, next)
     }
 
-    fn version(&self) -> BoxFuture<'_, Option<StoreVersion>> {
+    fn retire<'a>(&'a self, lock: &'a StoreLock) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.retire(lock)
+    }
+
+    fn version(&self) -> BoxFuture<'_, Result<Option<StoreVersion>, StoreError>> {
         self.inner.version()
     }
 
@@ -132,6 +145,20 @@ async fn a_full_disk_degrades_and_heals() {
     let saved = store.load(false).await.unwrap().unwrap();
     assert_eq!((saved.refresh_token, saved.generation), (Some(server.current_refresh_token().into()), 5));
     assert_eq!(server.reused(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_under_a_lease_that_ends_before_the_answer_can_come() {
+    let server = FakeEndpoint::start(true, 3600, "rt-0").await;
+    let connection = connection("a").seeded(None, Some("rt-0")).at(&server).finish();
+    let store = Faulty::new();
+    let handle = drive(&connection, Arc::clone(&store) as Arc<dyn Store>);
+    handle.get(PATIENCE).await.unwrap();
+    store.lapsing.store(true, Ordering::SeqCst);
+    assert!(matches!(handle.refresh_now(PATIENCE).await, Err(TokenError::TryLater { .. })));
+    assert_eq!(server.posts().len(), 1);
+    store.lapsing.store(false, Ordering::SeqCst);
+    handle.refresh_now(PATIENCE).await.unwrap();
 }
 
 #[tokio::test]

@@ -34,14 +34,18 @@ pub(super) struct ConnectionTask {
     pub(super) tracker: TaskTracker,
     pub(super) state: TokenState,
     pub(super) known: Arc<Stored>,
-    opened: bool,
+    pub(super) opened: bool,
     flight: Option<Flight>,
     commits: watch::Receiver<u64>,
-    version: Option<StoreVersion>,
-    look_at: Timestamp,
-    save_at: Timestamp,
-    save_attempts: u32,
+    pub(super) version: Option<StoreVersion>,
+    pub(super) look_at: Timestamp,
+    pub(super) save_at: Timestamp,
+    pub(super) save_attempts: u32,
     pub(super) unsaved: Option<TokenFailure>,
+    /// The store could not be looked at.
+    pub(super) store_away: Option<TokenFailure>,
+    /// The store has sent a signal since the last look.
+    pub(super) called: bool,
 }
 
 /// Work that is under way.
@@ -56,7 +60,7 @@ struct Flight {
 enum Done {
     Opened(Result<Arc<Stored>, StoreError>),
     Refreshed(Box<Finished>),
-    Looked(Option<StoreVersion>, Option<Arc<Stored>>),
+    Looked(Result<(Option<StoreVersion>, Option<Arc<Stored>>), StoreError>),
     Saved(Result<(), StoreError>),
 }
 
@@ -86,6 +90,8 @@ impl ConnectionTask {
             save_at: now,
             save_attempts: 0,
             unsaved: None,
+            store_away: None,
+            called: false,
         }
     }
 
@@ -102,7 +108,7 @@ impl ConnectionTask {
                 () = stop.cancelled() => break,
                 done = landed(&mut self.flight) => self.land(done),
                 () = self.shared.wake.notified() => {}
-                Ok(()) = self.commits.changed() => self.look_at = self.context.clock.now(),
+                Ok(()) = self.commits.changed() => self.called(),
                 () = tokio::time::sleep(nap) => self.record_metrics(),
             }
         }
@@ -110,6 +116,16 @@ impl ConnectionTask {
             view.settled += 1;
             view.blocked = Some(Blocked::For(TokenError::Superseded));
         });
+    }
+
+    /// The store has changed, gone away or come back.
+    fn called(&mut self) {
+        self.look_at = self.context.clock.now();
+        self.called = true;
+        let waits = matches!(self.state, TokenState::Degraded { .. } | TokenState::Refused { .. });
+        if !self.opened && waits && self.flight.is_none() {
+            self.go(TokenState::reconsider);
+        }
     }
 
     /// Until the next due instant; the bound keeps the heartbeat going and notices changed clocks and suspends.
@@ -206,13 +222,16 @@ impl ConnectionTask {
     fn look(&mut self) {
         let (store, before) = (Arc::clone(&self.context.store), self.version);
         self.fly(0, async move {
-            let version = store.version().await;
-            let changed = version != before;
-            // An unreadable store is reported by whoever needs it next.
-            let loaded = if changed { store.load(false).await.ok().flatten() } else { None };
+            let version = match store.version().await {
+                Ok(version) => version,
+                Err(error) => return Done::Looked(Err(error)),
+            };
+            // Unreadable contents are reported by whoever needs them next.
+            let loaded = if version != before { store.load(false).await.ok().flatten() } else { None };
             // A sign-in's tokens are used from memory while the store cannot take them.
             let (owed, loaded) = (store.unsaved(), loaded.map(Arc::new));
-            Done::Looked(version, owed.into_iter().chain(loaded).max_by_key(|stored| stored.generation))
+            let newest = owed.into_iter().chain(loaded).max_by_key(|stored| stored.generation);
+            Done::Looked(Ok((version, newest)))
         });
     }
 
@@ -225,7 +244,11 @@ impl ConnectionTask {
             Ok(Done::Opened(Ok(stored))) => self.opened(stored),
             Ok(Done::Opened(Err(error))) => self.not_opened(&error),
             Ok(Done::Refreshed(finished)) => self.settle(*finished, ticket),
-            Ok(Done::Looked(version, stored)) => self.looked(version, stored),
+            Ok(Done::Looked(Ok((version, stored)))) => {
+                self.store_is_there();
+                self.looked(version, stored);
+            }
+            Ok(Done::Looked(Err(error))) => self.store_is_away(&error),
             Ok(Done::Saved(result)) => self.saved(result),
             Err(error) => {
                 tracing::error!(connection = %self.shared.name, %error, "Work on the connection's tokens broke off.");
@@ -367,73 +390,11 @@ impl ConnectionTask {
             "The token request brought no token.");
     }
 
-    fn looked(&mut self, version: Option<StoreVersion>, stored: Option<Arc<Stored>>) {
-        let vanished = version.is_none() && self.version.is_some();
-        self.version = version;
-        let now = self.context.clock.now();
-        if vanished && matches!(self.state, TokenState::NeedsSignIn { .. }) {
-            // The operator removed the file to start over: the drop-in's tokens count again.
-            self.opened = false;
-            self.go(TokenState::reconsider);
-            return self.publish(false, 0);
-        }
-        let Some(stored) = stored else { return };
-        let same =
-            stored.generation <= self.known.generation && stored.refresh_token == self.known.refresh_token;
-        if same || stored.generation < self.known.generation {
-            return;
-        }
-        self.known = stored;
-        self.note_unsaved();
-        let usable =
-            self.held(&self.known).filter(|held| held.is_usable(now, self.context.refresh.minimum_validity));
-        tracing::info!(connection = %self.shared.name, token_generation = self.known.generation, "The store has a newer token, from a sign-in or another agent.");
-        match usable {
-            Some(held) => self.go(|state| state.adopt(held)),
-            None => self.go(TokenState::reconsider),
-        };
-        self.publish(true, 0);
-    }
-
-    fn saved(&mut self, result: Result<(), StoreError>) {
-        match result {
-            Ok(()) => tracing::info!(connection = %self.shared.name, "The token is saved now."),
-            // The look that is due now adopts what the others have stored.
-            Err(StoreError::Superseded { .. }) => {
-                self.known = Arc::new(Stored { generation: 0, ..(*self.known).clone() });
-            }
-            Err(error) => {
-                tracing::warn!(connection = %self.shared.name, %error, "The token still cannot be saved.");
-            }
-        }
-        self.version = None;
-        self.look_at = self.context.clock.now();
-        self.note_unsaved();
-        self.publish(false, 0);
-    }
-
-    /// Takes note of whether the store owes the disk a token, and when to try again.
-    fn note_unsaved(&mut self) {
-        if self.context.store.unsaved().is_none() {
-            (self.unsaved, self.save_attempts) = (None, 0);
-            return;
-        }
-        let now = self.context.clock.now();
-        self.save_at = now.plus(self.backoff(self.save_attempts));
-        self.save_attempts = self.save_attempts.saturating_add(1);
-        let mut failure = self.context.failure(
-            "store_failed",
-            &format!("The newest token could not be saved to {}. Check the disk's space and the folder's permissions; until it is saved, a restart may lose the sign-in.", self.context.store.place()),
-        );
-        failure.retry_at = Some(self.save_at);
-        self.unsaved = Some(failure);
-    }
-
-    fn backoff(&self, attempts: u32) -> Duration {
+    pub(super) fn backoff(&self, attempts: u32) -> Duration {
         backoff(self.context.refresh.backoff_base, self.context.refresh.backoff_cap, attempts, chance())
     }
 
-    fn held(&self, stored: &Stored) -> Option<Held> {
+    pub(super) fn held(&self, stored: &Stored) -> Option<Held> {
         let access = stored.access.as_ref()?;
         // Without a way to a new token there is nothing to do before the old one ends.
         let refresh_due =
@@ -446,7 +407,7 @@ impl ConnectionTask {
         Some(Held { token: Arc::new(token), obtained_at: access.obtained_at, refresh_due: Some(refresh_due) })
     }
 
-    fn go(&mut self, step: impl FnOnce(TokenState) -> Result<TokenState, IllegalMove>) -> bool {
+    pub(super) fn go(&mut self, step: impl FnOnce(TokenState) -> Result<TokenState, IllegalMove>) -> bool {
         match step(self.state.clone()) {
             Ok(next) => {
                 self.state = next;

@@ -97,7 +97,13 @@ pub(super) fn settings(state_directory: &Path) -> Settings {
             unix_socket_users: Vec::new(),
             token_file: "control-token".into(),
         },
-        token_store: TokenStore { key_file: None, lock_timeout: Duration::from_secs(30) },
+        token_store: TokenStore {
+            key_file: None,
+            lock_timeout: Duration::from_secs(30),
+            backend: Backend::File,
+            group: None,
+            postgresql: None,
+        },
         refresh: Refresh {
             request_timeout: Duration::from_secs(10),
             minimum_validity: Duration::from_secs(60),

@@ -109,7 +109,11 @@ impl Context {
             }
             Err(error) => return Err(error),
         };
-        let found = self.store.load(lock.is_some()).await?.map(Arc::new);
+        let found = match self.store.load(lock.is_some()).await {
+            // Without the lock because nobody can get at the store: there is nothing newer to be seen either.
+            Err(StoreError::Failed { nobody_can_write: true, .. }) if lock.is_none() => None,
+            other => other?.map(Arc::new),
+        };
         let on_disk = found.as_ref().map_or(0, |found| found.generation);
         if let Some(newer) = found.as_ref().filter(|found| self.is_newer(found, known))
             && ask.claims.is_none()
@@ -139,7 +143,7 @@ impl Context {
                 continue;
             }
             let asked_at = self.clock.now();
-            let outcome = match self.exchange(grant, &current, ask, skew).await {
+            let outcome = match self.exchange(grant, &current, lock, ask, skew).await {
                 Ok(outcome) => outcome,
                 Err(settled) => return Ok(settled),
             };
@@ -186,6 +190,7 @@ impl Context {
         &self,
         grant: Grant,
         current: &Stored,
+        lock: Option<&StoreLock>,
         ask: &Ask,
         skew: &mut Option<i64>,
     ) -> Result<Outcome, Settled> {
@@ -233,6 +238,17 @@ impl Context {
             );
             return Err(Settled::TryLater { after: None, failure });
         };
+        // A lease that ends while the answer is on its way lets a sibling send the same refresh token. This process may
+        // have stood still since it took the lease (SIGSTOP, a suspended machine), so it is looked at last of all.
+        if let Some(left) = lock.and_then(StoreLock::time_left)
+            && left <= self.refresh.request_timeout
+        {
+            let failure = self.failure(
+                "store_locked",
+                "The lease on the group's token row was nearly over before the token request could be sent, so it was not sent. The agent tries again.",
+            );
+            return Err(Settled::TryLater { after: None, failure });
+        }
         let exchange = endpoint::exchange(
             &self.http,
             &self.connection,

@@ -99,6 +99,16 @@ pub(super) fn open(bytes: &[u8], owner: &str, key: &StoreKey) -> Result<Stored, 
     stored
 }
 
+/// The contents in the clear, for an export that was asked to hold secrets.
+pub(super) fn to_plain(stored: &Stored) -> Option<serde_json::Value> {
+    serde_json::to_value(Contents::from(stored)).ok()
+}
+
+/// What [`to_plain`] made.
+pub(super) fn from_plain(value: serde_json::Value) -> Option<Stored> {
+    serde_json::from_value::<Contents<String>>(value).ok().map(Stored::from)
+}
+
 fn bound(version: u32, owner: &str) -> String {
     format!("{FORMAT}\0{version}\0{owner}")
 }

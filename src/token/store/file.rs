@@ -15,6 +15,7 @@ use crate::secret::fingerprint;
 use crate::token::model::TokenGeneration;
 
 use super::envelope::{self, OpenError};
+use super::key::StoreKey;
 use super::{KeyRing, Store, StoreError, StoreLock, StoreVersion, Stored, off_thread};
 
 /// Two tokens of at most 64 KiB each, encoded twice, and room for the frame.
@@ -87,9 +88,21 @@ impl Store for FileStore {
         off_thread(move || place.commit(expected, &next)).boxed()
     }
 
-    fn version(&self) -> BoxFuture<'_, Option<StoreVersion>> {
+    fn retire<'a>(&'a self, _lock: &'a StoreLock) -> BoxFuture<'a, Result<(), StoreError>> {
         let place = Arc::clone(&self.0);
-        off_thread(move || Ok(place.version())).map(|version| version.ok().flatten()).boxed()
+        off_thread(move || {
+            let name =
+                place.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = format!("{name}.moved-{}", place.clock.now().as_millis());
+            files::set_aside(&place.path, &name)?;
+            Ok(())
+        })
+        .boxed()
+    }
+
+    fn version(&self) -> BoxFuture<'_, Result<Option<StoreVersion>, StoreError>> {
+        let place = Arc::clone(&self.0);
+        off_thread(move || Ok(place.version())).boxed()
     }
 
     fn place(&self) -> String {
@@ -97,11 +110,46 @@ impl Store for FileStore {
     }
 }
 
+/// Seals the file at `path` with `new` instead of `old`, under its lock; the owner stays. Whether it had to be done.
+pub(super) fn reseal(
+    path: &Path,
+    old: &StoreKey,
+    new: &StoreKey,
+    bound: Duration,
+) -> Result<bool, StoreError> {
+    let _lock = FileLock::acquire(&with_suffix(path, ".lock"), bound)?;
+    let bytes = files::read_private(path, LARGEST_FILE)?;
+    let Some(owner) = envelope::owner_of(&bytes) else {
+        return Err(StoreError::Corrupt(format!("{}: not a token file of this agent.", path.display())));
+    };
+    // Done by an earlier run that was cut short.
+    if envelope::open(&bytes, &owner, new).is_ok() {
+        return Ok(false);
+    }
+    let unreadable = |error: OpenError| {
+        StoreError::Refused(match error {
+            OpenError::Key(id) => format!(
+                "{}: encrypted with key {id}, which is neither the old key {} nor the new one {}.",
+                path.display(),
+                old.id,
+                new.id
+            ),
+            other => format!("{}: cannot be opened ({other:?}). Move it away and try again.", path.display()),
+        })
+    };
+    let stored = envelope::open(&bytes, &owner, old).map_err(unreadable)?;
+    let sealed = envelope::seal(&stored, &owner, new)
+        .map_err(|why| StoreError::Refused(format!("{}: {why}.", path.display())))?;
+    files::write_private(path, &sealed)?;
+    Ok(true)
+}
+
 impl Place {
     fn prepare_folder(&self) -> Result<(), StoreError> {
         match self.path.parent() {
             // A folder the operator made keeps its mode: the files in it are private by themselves.
             Some(folder) if !folder.is_dir() => Ok(files::ensure_private_folder(folder)?),
+            Some(folder) => Ok(files::check_folder_is_ours(folder)?),
             _ => Ok(()),
         }
     }

@@ -42,6 +42,8 @@ pub(in crate::token) struct KeyRing {
     credential: Option<PathBuf>,
     key_file: Option<PathBuf>,
     state_directory: PathBuf,
+    /// Whether a missing key is made.
+    make: bool,
     key: OnceLock<Arc<StoreKey>>,
 }
 
@@ -62,8 +64,21 @@ impl KeyRing {
             credential: credentials.map(|folder| folder.join(KEY_NAME)),
             key_file: settings.token_store.key_file.clone(),
             state_directory: settings.state_directory.clone(),
+            make: true,
             key: OnceLock::new(),
         }
+    }
+
+    /// As [`KeyRing::new`], for commands beside the agent: a key made by them would only hide that the right one is
+    /// elsewhere.
+    pub(in crate::token) fn existing(settings: &Settings, credentials: Option<PathBuf>) -> Self {
+        Self { make: false, ..Self::new(settings, credentials) }
+    }
+
+    /// The key in one file, which is made when missing.
+    pub(in crate::token) fn at(path: &Path) -> Self {
+        let key_file = Some(path.to_owned());
+        Self { credential: None, key_file, state_directory: PathBuf::new(), make: true, key: OnceLock::new() }
     }
 
     /// The key. Blocking.
@@ -93,6 +108,12 @@ impl KeyRing {
         };
         if let Some(contents) = existing(&path)? {
             return parse(&path, contents);
+        }
+        if !self.make {
+            return Err(StoreError::Refused(format!(
+                "{}: there is no key. Where the agent gets it as a systemd credential, start this command with CREDENTIALS_DIRECTORY set to a folder that holds token-key.",
+                path.display()
+            )));
         }
         make(&path)
     }

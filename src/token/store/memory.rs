@@ -75,11 +75,16 @@ impl Store for MemoryStore {
         std::future::ready(result).boxed()
     }
 
-    fn version(&self) -> BoxFuture<'_, Option<StoreVersion>> {
+    fn retire<'a>(&'a self, _lock: &'a StoreLock) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.kept().stored = None;
+        std::future::ready(Ok(())).boxed()
+    }
+
+    fn version(&self) -> BoxFuture<'_, Result<Option<StoreVersion>, StoreError>> {
         let kept = self.kept();
         let version = kept.stored.is_some().then_some(StoreVersion(0, kept.commits));
         drop(kept);
-        std::future::ready(version).boxed()
+        std::future::ready(Ok(version)).boxed()
     }
 
     fn place(&self) -> String {

@@ -6,13 +6,18 @@ mod file;
 mod inspect;
 mod key;
 mod memory;
+mod offline;
 mod open;
+mod postgres;
 
+use std::any::Any;
 use std::fmt;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Stopwatch, Timestamp};
 use crate::files::FileError;
 use crate::secret::Secret;
 
@@ -23,7 +28,9 @@ pub use inspect::StoreReport;
 pub(super) use inspect::inspect;
 pub(super) use key::KeyRing;
 pub(super) use memory::MemoryStore;
+pub use offline::{Listed, Offline};
 pub(super) use open::{OpenStore, Shelf};
+use postgres::{Database, PostgresStore};
 
 /// A place where one connection's tokens are kept. Async in shape; file work happens off the async threads.
 ///
@@ -44,11 +51,19 @@ pub(super) trait Store: Send + Sync + fmt::Debug {
         next: &'a Stored,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
+    /// Takes the contents out of use after they have gone elsewhere, so that nobody uses the same refresh token from here.
+    fn retire<'a>(&'a self, lock: &'a StoreLock) -> BoxFuture<'a, Result<(), StoreError>>;
+
     /// Something that differs when the contents may have changed; cheap. `None` when nothing is kept.
-    fn version(&self) -> BoxFuture<'_, Option<StoreVersion>>;
+    fn version(&self) -> BoxFuture<'_, Result<Option<StoreVersion>, StoreError>>;
 
     /// The place in words, for messages.
     fn place(&self) -> String;
+
+    /// Sent on by the store when others may have changed the contents, or when it has gone away or come back.
+    fn signal(&self) -> watch::Sender<u64> {
+        watch::Sender::new(0)
+    }
 }
 
 /// Equal versions mean "not changed since".
@@ -56,11 +71,51 @@ pub(super) trait Store: Send + Sync + fmt::Debug {
 pub(super) struct StoreVersion(pub(super) i64, pub(super) u64);
 
 /// A held lock; dropping it unlocks.
-pub(super) struct StoreLock(#[expect(dead_code, reason = "held only to be dropped")] Box<dyn Send + Sync>);
+pub(super) struct StoreLock {
+    guard: Box<dyn Any + Send + Sync>,
+    lapse: Option<Lapse>,
+}
 
 impl StoreLock {
     pub(super) fn new(guard: impl Send + Sync + 'static) -> Self {
-        Self(Box::new(guard))
+        Self { guard: Box::new(guard), lapse: None }
+    }
+
+    /// A lock that ends by itself.
+    pub(super) fn lapsing(guard: impl Send + Sync + 'static, lapse: Lapse) -> Self {
+        Self { guard: Box::new(guard), lapse: Some(lapse) }
+    }
+
+    /// What keeps the lock, if it is of that type.
+    fn guard<T: 'static>(&self) -> Option<&T> {
+        self.guard.downcast_ref()
+    }
+
+    /// How long the lock still holds; `None`: until it is dropped.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        self.lapse.as_ref().map(Lapse::time_left)
+    }
+}
+
+/// The end of a lock that lapses.
+#[derive(Debug)]
+pub(super) struct Lapse {
+    length: Duration,
+    elapsed: Stopwatch,
+    began: Timestamp,
+    clock: Clock,
+}
+
+impl Lapse {
+    /// Counts from now.
+    pub(super) fn begin(length: Duration, clock: &Clock) -> Self {
+        Self { length, elapsed: Clock::stopwatch(), began: clock.now(), clock: clock.clone() }
+    }
+
+    /// By whichever clock has gone further: the monotonic one stands still during a suspend, the wall clock can be set.
+    fn time_left(&self) -> Duration {
+        let elapsed = self.elapsed.elapsed().max(self.began.since(self.clock.now()));
+        self.length.saturating_sub(elapsed)
     }
 }
 

@@ -3,23 +3,23 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::connection::{Connection, ConnectionName, StoreLocation};
-use crate::settings::Settings;
+use crate::settings::{Backend, Settings};
 use crate::token::model::TokenGeneration;
 
-use super::{FileStore, KeyRing, MemoryStore, Store, StoreError, StoreLock, Stored};
+use super::{Database, FileStore, KeyRing, MemoryStore, PostgresStore, Store, StoreError, StoreLock, Stored};
 
 /// A store in use.
 #[derive(Debug)]
 pub(in crate::token) struct OpenStore {
     store: Arc<dyn Store>,
-    /// Counts commits made through this value, to wake the other users of the same store.
+    /// Counts commits made through this value and signals of the store itself, to wake all users of it.
     commits: watch::Sender<u64>,
     /// The newest tokens, when the store could not take them. What is on disk then is the previous refresh token.
     unsaved: Mutex<Option<Arc<Stored>>>,
@@ -28,7 +28,7 @@ pub(in crate::token) struct OpenStore {
 impl OpenStore {
     /// Puts `store` into use.
     pub(in crate::token) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, commits: watch::Sender::new(0), unsaved: Mutex::new(None) }
+        Self { commits: store.signal(), store, unsaved: Mutex::new(None) }
     }
 
     pub(in crate::token) async fn load(&self, locked: bool) -> Result<Option<Stored>, StoreError> {
@@ -82,6 +82,11 @@ impl OpenStore {
         self.unsaved_slot().clone()
     }
 
+    /// Takes the contents out of use.
+    pub(in crate::token) async fn retire(&self, lock: &StoreLock) -> Result<(), StoreError> {
+        self.store.retire(lock).await
+    }
+
     /// Tries again to make unsaved tokens durable; a store that has moved on meanwhile wins.
     pub(in crate::token) async fn save_unsaved(&self) -> Result<(), StoreError> {
         let Some(unsaved) = self.unsaved() else { return Ok(()) };
@@ -103,7 +108,7 @@ impl OpenStore {
         self.commits.send_modify(|count| *count += 1);
     }
 
-    pub(in crate::token) async fn version(&self) -> Option<super::StoreVersion> {
+    pub(in crate::token) async fn version(&self) -> Result<Option<super::StoreVersion>, StoreError> {
         self.store.version().await
     }
 
@@ -124,6 +129,9 @@ pub(in crate::token) struct Shelf {
     state_directory: PathBuf,
     lock_timeout: Duration,
     clock: Clock,
+    /// The agent group's database, where tokens are kept that have no place of their own.
+    group: Option<Arc<Database>>,
+    group_listens: Once,
     stores: Mutex<HashMap<Slot, Arc<OpenStore>>>,
 }
 
@@ -131,13 +139,32 @@ pub(in crate::token) struct Shelf {
 #[derive(PartialEq, Eq, Hash, Debug)]
 enum Slot {
     File(PathBuf, ConnectionName),
+    Group(ConnectionName),
     Memory(String),
 }
 
 impl Shelf {
     pub(in crate::token) fn new(settings: &Settings, credentials: Option<PathBuf>, clock: Clock) -> Self {
+        if let (Backend::File, Some(group)) = (settings.token_store.backend, &settings.token_store.group) {
+            tracing::warn!(group, state_directory = %settings.state_directory.display(),
+                "The agents of this group keep their tokens in files. Agents on one host that share the files (OAuthSettingsLocation and the key) take turns safely; agents on different hosts, or with files of their own, each rotate their own copy of a sign-in, and with a provider that revokes reused tokens they end each other's. Set Backend=postgresql to share them.");
+        }
+        Self::with_keys(settings, Arc::new(KeyRing::new(settings, credentials)), clock)
+    }
+
+    /// The shelf of a command beside the agent, with the key given.
+    pub(in crate::token) fn with_keys(settings: &Settings, keys: Arc<KeyRing>, clock: Clock) -> Self {
+        let configured = &settings.token_store;
+        let group = match (configured.backend, &configured.postgresql, &configured.group) {
+            (Backend::Postgresql, Some(database), Some(group)) => {
+                Some(Arc::new(Database::new(database.clone(), group.clone(), Arc::clone(&keys))))
+            }
+            _ => None,
+        };
         Self {
-            keys: Arc::new(KeyRing::new(settings, credentials)),
+            group,
+            group_listens: Once::new(),
+            keys,
             state_directory: settings.state_directory.clone(),
             lock_timeout: settings.token_store.lock_timeout,
             clock,
@@ -145,9 +172,17 @@ impl Shelf {
         }
     }
 
-    /// The store of `connection`.
+    /// Gives leases back and closes what is open, at the end of the agent.
+    pub(in crate::token) async fn close(&self) {
+        if let Some(database) = &self.group {
+            database.close().await;
+        }
+    }
+
+    /// The store of `connection`. Call it inside the async runtime.
     pub(in crate::token) fn open(&self, connection: &Connection) -> Arc<OpenStore> {
         let slot = match &connection.store {
+            StoreLocation::StateDirectory if self.group.is_some() => Slot::Group(connection.name.clone()),
             StoreLocation::StateDirectory => Slot::File(
                 FileStore::default_path(&self.state_directory, &connection.name),
                 connection.name.clone(),
@@ -172,6 +207,17 @@ impl Shelf {
                 self.clock.clone(),
             )),
             Slot::Memory(id) => Arc::new(MemoryStore::new(id, self.lock_timeout)),
+            Slot::Group(owner) => {
+                let database =
+                    self.group.as_ref().expect("a slot in the group is made only where there is one");
+                self.group_listens.call_once(|| database.listen());
+                Arc::new(PostgresStore::new(
+                    Arc::clone(database),
+                    owner,
+                    self.lock_timeout,
+                    self.clock.clone(),
+                ))
+            }
         };
         let store = Arc::new(OpenStore::new(store));
         stores.insert(slot, Arc::clone(&store));

@@ -76,12 +76,12 @@ async fn what_was_committed_is_loaded_and_nothing_is_readable() {
     let path = FileStore::default_path(folder.path(), &name("Sales mailbox"));
     let store = file_store(path.clone(), "Sales mailbox", &keys);
     assert!(store.load(false).await.unwrap().is_none());
-    assert_eq!(store.version().await, None);
+    assert_eq!(store.version().await.unwrap(), None);
     commit(&store, 0, 1).await.unwrap();
-    let before = store.version().await;
+    let before = store.version().await.unwrap();
     assert_same(&store.load(false).await.unwrap().unwrap(), &stored(1));
     commit(&store, 1, 2).await.unwrap();
-    assert_ne!(store.version().await, before);
+    assert_ne!(store.version().await.unwrap(), before);
     assert!(matches!(commit(&store, 1, 2).await, Err(StoreError::Superseded { found: 2 })));
     let text = String::from_utf8(files::read_bounded(&path, LARGE).unwrap()).unwrap();
     assert!(text.contains("Sales mailbox") && !text.contains("canary"), "{text}");
@@ -174,6 +174,9 @@ async fn an_unreadable_file_is_set_aside_under_the_lock_only() {
     let error = store.load(true).await.unwrap_err();
     assert!(matches!(&error, StoreError::Refused(text) if text.contains("chmod 600")), "{error}");
     assert!(path.exists());
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let error = store.lock().await.unwrap_err();
+    assert!(matches!(&error, StoreError::Refused(text) if text.contains("chmod go-w")), "{error}");
 }
 
 #[tokio::test]
