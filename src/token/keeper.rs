@@ -19,11 +19,16 @@ use crate::telemetry::Metrics;
 use super::fixed;
 use super::handle::{Blocked, Shared, TokenHandle};
 use super::model::{ConnectionState, TokenError, TokenFailure};
+use super::places::{Places, Seat};
 use super::plan::TokenPlan;
 use super::store::{self, Shelf, StoreReport};
 use super::task::ConnectionTask;
 use super::transaction::Context;
 use super::transport::Transports;
+
+/// Stores opened at once. Each opening is file work on a thread of its own; ten thousand at once would make hundreds of
+/// threads at the start of a large agent.
+const OPENINGS_AT_ONCE: usize = 8;
 
 /// Keeps every connection's token alive.
 #[derive(Debug)]
@@ -34,7 +39,8 @@ pub struct Keeper {
     transports: Arc<Transports>,
     shelf: Shelf,
     /// Token requests at once, by token server.
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    hosts: Mutex<HashMap<String, Arc<Places>>>,
+    openings: Arc<Semaphore>,
     /// Read at every request, changed at a reload.
     entries: ArcSwap<BTreeMap<ConnectionName, Entry>>,
     applying: Mutex<()>,
@@ -71,6 +77,7 @@ impl Keeper {
             transports,
             shelf,
             hosts: Mutex::default(),
+            openings: Arc::new(Semaphore::new(OPENINGS_AT_ONCE)),
             entries: ArcSwap::default(),
             applying: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -167,7 +174,9 @@ impl Keeper {
                         http,
                         clock: self.clock.clone(),
                         refresh: self.settings.refresh.clone(),
-                        permits: self.permits(connection),
+                        seat: self.seat(connection),
+                        #[cfg(test)]
+                        in_memory: None,
                     };
                     let (shared, metrics) = (Arc::clone(&shared), Arc::clone(&self.metrics));
                     let task = ConnectionTask::new(
@@ -176,6 +185,7 @@ impl Keeper {
                         metrics,
                         stop.clone(),
                         self.flights.clone(),
+                        Arc::clone(&self.openings),
                     );
                     self.tasks.spawn(task.run());
                     true
@@ -205,12 +215,16 @@ impl Keeper {
         false
     }
 
-    fn permits(&self, connection: &Connection) -> Arc<Semaphore> {
+    fn seat(&self, connection: &Connection) -> Seat {
         let host = connection.endpoints.authority.origin().ascii_serialization();
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.retain(|known, permits| *known == host || Arc::strong_count(permits) > 1);
-        let at_once = self.settings.refresh.concurrent_per_host.max(1);
-        Arc::clone(hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
+        // Looking through all hosts at each connection would be quadratic; a new host is rare.
+        if !hosts.contains_key(&host) {
+            hosts.retain(|_, places| Arc::strong_count(places) > 1);
+        }
+        let at_once = self.settings.refresh.concurrent_per_host;
+        let places = hosts.entry(host).or_insert_with(|| Places::new(at_once));
+        places.seat(connection.auth.tenant.as_deref().unwrap_or_default())
     }
 }
 

@@ -13,6 +13,7 @@ mod handle;
 mod keeper;
 mod model;
 mod opening;
+mod places;
 mod plan;
 mod publish;
 mod state;
@@ -24,6 +25,8 @@ mod wants;
 
 #[cfg(test)]
 mod flow_tests;
+#[cfg(test)]
+mod herd_tests;
 #[cfg(test)]
 mod store_flow_tests;
 #[cfg(test)]

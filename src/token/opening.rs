@@ -101,6 +101,6 @@ fn taken_over(context: &Context, seed: &Seed, found: Option<Stored>) -> Stored {
 /// When a token found at start is to be refreshed: one that is overdue but still works waits a moment, so that an
 /// agent that was off for a while does not refresh all its connections in the same second.
 pub(super) fn spread(due: Timestamp, now: Timestamp, usable: bool) -> Timestamp {
-    const SPREAD: Duration = Duration::from_secs(20);
+    const SPREAD: Duration = Duration::from_secs(60);
     if usable && due <= now { now.plus(SPREAD.mul_f64(chance())) } else { due }
 }

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
 use crate::connection::Connection;
@@ -18,10 +19,14 @@ use super::answer::{Denial, NewTokens, Outcome};
 use super::claims::read_claims;
 use super::endpoint::{self, ClientIdentity};
 use super::model::TokenFailure;
+use super::places::{Place, Seat};
 use super::plan::{Grant, KeptPlan};
 use super::state;
 use super::store::{DeniedMarker, OpenStore, StoreError, StoreLock, Stored, StoredAccess};
 use super::{advice, chance};
+
+/// The longest wait for a turn: ten thousand connections behind a server that answers in a third of a second.
+const LONGEST_QUEUE: Duration = Duration::from_secs(15 * 60);
 
 /// Everything a transaction needs; shared by all transactions of one connection version.
 #[derive(Debug)]
@@ -32,8 +37,11 @@ pub(super) struct Context {
     pub(super) http: reqwest::Client,
     pub(super) clock: Clock,
     pub(super) refresh: Refresh,
-    /// Token requests at once to this token host.
-    pub(super) permits: Arc<Semaphore>,
+    /// Where it queues for its token host.
+    pub(super) seat: Seat,
+    /// The token server of the model test, instead of the wire.
+    #[cfg(test)]
+    pub(super) in_memory: Option<Arc<dyn super::testing::InMemory>>,
 }
 
 /// What a refresh is asked for.
@@ -43,6 +51,16 @@ pub(super) struct Ask {
     pub(super) claims: Option<String>,
     /// A person asked: a refresh token that was refused before is sent once more.
     pub(super) operator: bool,
+}
+
+/// How a refresh waits for its turn. Nothing has been sent or locked by then, so a stop ends the wait.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    pub(super) stop: CancellationToken,
+    /// A caller is waiting for the token.
+    pub(super) urgent: bool,
+    /// Told when a caller begins to wait later.
+    pub(super) hurry: Arc<Notify>,
 }
 
 /// How a transaction ended.
@@ -80,8 +98,13 @@ pub(super) struct Finished {
 }
 
 /// One refresh of the tokens known so far.
-pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask) -> Finished {
+pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask, turn: Turn) -> Finished {
     let mut clock_skew = None;
+    // Before the lock: others of the same store must not wait for this agent's queue.
+    let _place = match context.place(&turn).await {
+        Ok(place) => place,
+        Err(settled) => return Finished { settled, clock_skew },
+    };
     let settled = match context.transact(&known, &ask, &mut clock_skew).await {
         Ok(settled) => settled,
         Err(error) => context.store_trouble(&error),
@@ -90,6 +113,23 @@ pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask)
 }
 
 impl Context {
+    /// A place at the token server, when it is this connection's turn.
+    async fn place(&self, turn: &Turn) -> Result<Place, Settled> {
+        let hurried = async {
+            turn.hurry.notified().await;
+            self.seat.place(true).await
+        };
+        let busy = "Too many token requests to the same server are waiting for an answer. Nothing needs to be done; the agent tries again.";
+        let (code, message) = tokio::select! {
+            biased;
+            () = turn.stop.cancelled() => ("stopping", "The connection changed or the agent is stopping."),
+            place = self.seat.place(turn.urgent) => return Ok(place),
+            place = hurried, if !turn.urgent => return Ok(place),
+            () = tokio::time::sleep(LONGEST_QUEUE) => ("endpoint_busy", busy),
+        };
+        Err(Settled::TryLater { after: None, failure: self.failure(code, message) })
+    }
+
     async fn transact(
         &self,
         known: &Arc<Stored>,
@@ -189,15 +229,10 @@ impl Context {
         };
         let refresh_token = current.refresh_token.as_ref().map(|token| token.expose().as_str());
         let form = endpoint::form(&self.connection, &client, grant, refresh_token, ask.claims.as_deref());
-        let Ok(Ok(_permit)) =
-            tokio::time::timeout(self.refresh.request_timeout, self.permits.acquire()).await
-        else {
-            let failure = self.failure(
-                "endpoint_busy",
-                "Too many token requests to the same server are waiting for an answer. Nothing needs to be done; the agent tries again.",
-            );
-            return Err(Settled::TryLater { after: None, failure });
-        };
+        #[cfg(test)]
+        if let Some(server) = &self.in_memory {
+            return Ok(server.exchange(form, self.clock.now()).await);
+        }
         let exchange =
             endpoint::exchange(&self.http, url, form, self.refresh.request_timeout, &self.clock).await;
         *skew = exchange.clock_skew.or(*skew);
