@@ -28,6 +28,8 @@ mod flow_tests;
 #[cfg(test)]
 mod herd_tests;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod store_flow_tests;
 #[cfg(test)]
 mod testing;

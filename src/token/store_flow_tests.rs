@@ -12,14 +12,11 @@ use super::handle::TokenHandle;
 use super::keeper::Keeper;
 use super::model::{ConnectionState, TokenError};
 use super::places::Places;
-use super::store::{
-    FileStore, KeyRing, MemoryStore, OpenStore, Store, StoreError, StoreLock, StoreVersion, Stored,
-};
+use super::store::{FileStore, KeyRing, MemoryStore, Store, StoreError, StoreLock, StoreVersion, Stored};
 use super::testing::*;
 use crate::clock::{Clock, Timestamp};
 use crate::connection::{Connection, Generation, StoreLocation};
 use crate::files;
-use crate::telemetry::Metrics;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

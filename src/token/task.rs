@@ -164,7 +164,7 @@ impl ConnectionTask {
                         permit = openings.acquire() => permit.ok(),
                         () = stop.cancelled() => return Done::Left,
                     };
-                    Done::Opened(opening::open(context).await)
+                    Done::Opened(opening::open(context, stop).await)
                 });
             }
             return;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::clock::Clock;
@@ -156,12 +157,26 @@ pub(super) fn drive_with(
     places: &Arc<Places>,
     in_memory: Option<Arc<dyn InMemory>>,
 ) -> TokenHandle {
+    let store = Arc::new(OpenStore::new(store));
+    drive_until(connection, store, clock, refresh, places, in_memory, CancellationToken::new())
+}
+
+/// As [`drive_with`], over a store that outlives the task, until `stop`.
+pub(super) fn drive_until(
+    connection: &Arc<Connection>,
+    store: Arc<OpenStore>,
+    clock: Clock,
+    refresh: Refresh,
+    places: &Arc<Places>,
+    in_memory: Option<Arc<dyn InMemory>>,
+    stop: CancellationToken,
+) -> TokenHandle {
     let TokenPlan::Kept(plan) = TokenPlan::make(&connection.auth, clock.now()) else { panic!("a kept plan") };
     let shared = Shared::new(&connection.name, None, &clock, true);
     let context = Context {
         connection: Arc::clone(connection),
         plan,
-        store: Arc::new(OpenStore::new(store)),
+        store,
         http: shared_client(connection),
         clock,
         refresh,
@@ -172,7 +187,7 @@ pub(super) fn drive_with(
         Arc::clone(&shared),
         Arc::new(context),
         Metrics::new(),
-        Default::default(),
+        stop,
         Default::default(),
         Arc::new(tokio::sync::Semaphore::new(8)),
     );

@@ -335,6 +335,7 @@ impl Context {
 
     fn is_newer(&self, found: &Stored, known: &Stored) -> bool {
         found.generation > known.generation
+            || self.store.is_overtaken_by(found.generation)
             || (found.generation == known.generation
                 && found.refresh_token.is_some()
                 && found.refresh_token != known.refresh_token)

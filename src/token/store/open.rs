@@ -21,8 +21,9 @@ pub(in crate::token) struct OpenStore {
     store: Arc<dyn Store>,
     /// Counts commits made through this value, to wake the other users of the same store.
     commits: watch::Sender<u64>,
-    /// The newest tokens, when the store could not take them. What is on disk then is the previous refresh token.
-    unsaved: Mutex<Option<Arc<Stored>>>,
+    /// The newest tokens, when the store could not take them, and the generation they were to replace. What is on disk
+    /// then is the previous refresh token, or what somebody else has committed since.
+    unsaved: Mutex<Option<(Arc<Stored>, TokenGeneration)>>,
 }
 
 impl OpenStore {
@@ -58,7 +59,7 @@ impl OpenStore {
         };
         let keep = match &result {
             Ok(()) | Err(StoreError::Superseded { .. }) => None,
-            Err(_) => Some(Arc::clone(next)),
+            Err(_) => Some((Arc::clone(next), expected)),
         };
         *self.unsaved_slot() = keep;
         if result.is_ok() {
@@ -79,7 +80,13 @@ impl OpenStore {
 
     /// Tokens that the store has not taken yet.
     pub(in crate::token) fn unsaved(&self) -> Option<Arc<Stored>> {
-        self.unsaved_slot().clone()
+        self.unsaved_slot().as_ref().map(|(unsaved, _)| Arc::clone(unsaved))
+    }
+
+    /// Whether somebody else has committed since this process could not: then theirs counts, whatever the numbers say.
+    /// Counting generations alone, a token owed from before would replace a newer sign-in.
+    pub(in crate::token) fn is_overtaken_by(&self, found: TokenGeneration) -> bool {
+        self.unsaved_slot().as_ref().is_some_and(|(_, replaces)| found > *replaces)
     }
 
     /// Tries again to make unsaved tokens durable; a store that has moved on meanwhile wins.
@@ -87,7 +94,7 @@ impl OpenStore {
         let Some(unsaved) = self.unsaved() else { return Ok(()) };
         let lock = self.lock().await?;
         let found = self.load(true).await?.map_or(0, |stored| stored.generation);
-        if found >= unsaved.generation {
+        if self.is_overtaken_by(found) || found >= unsaved.generation {
             *self.unsaved_slot() = None;
             return Err(StoreError::Superseded { found });
         }
@@ -106,7 +113,7 @@ impl OpenStore {
         self.store.place()
     }
 
-    fn unsaved_slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Stored>>> {
+    fn unsaved_slot(&self) -> std::sync::MutexGuard<'_, Option<(Arc<Stored>, TokenGeneration)>> {
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
