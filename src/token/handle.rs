@@ -89,6 +89,7 @@ impl Shared {
             token_generation: 0,
             token_fingerprint: None,
             refreshable: kept,
+            credentials: Vec::new(),
             last_error: None,
         };
         Arc::new(Self {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::settings::Settings;
 use crate::telemetry::Metrics;
 
 use super::fixed;
+use super::forewarn::Forewarner;
 use super::handle::{Blocked, Shared, TokenHandle};
 use super::model::{ConnectionState, TokenError, TokenFailure};
 use super::places::{Places, Seat};
@@ -29,6 +31,10 @@ use super::transport::Transports;
 /// Stores opened at once. Each opening is file work on a thread of its own; ten thousand at once would make hundreds of
 /// threads at the start of a large agent.
 const OPENINGS_AT_ONCE: usize = 8;
+
+/// When credentials that end soon are looked for after the start, and how often then.
+const FIRST_FOREWARNING: Duration = Duration::from_secs(30);
+const FOREWARNED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Keeps every connection's token alive.
 #[derive(Debug)]
@@ -44,6 +50,7 @@ pub struct Keeper {
     /// Read at every request, changed at a reload.
     entries: ArcSwap<BTreeMap<ConnectionName, Entry>>,
     applying: Mutex<()>,
+    forewarning: AtomicBool,
     tasks: TaskTracker,
     /// Work that no stop cancels: store openings and refresh transactions.
     flights: TaskTracker,
@@ -80,6 +87,7 @@ impl Keeper {
             openings: Arc::new(Semaphore::new(OPENINGS_AT_ONCE)),
             entries: ArcSwap::default(),
             applying: Mutex::default(),
+            forewarning: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             flights: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -89,10 +97,13 @@ impl Keeper {
     /// Takes a set of connections over: unchanged ones go on untouched, changed ones get a new handle, removed ones end.
     /// A running refresh of a changed or removed connection still commits, and its successor finds it in the store.
     /// Call it inside the async runtime.
-    pub fn apply(&self, set: &ConnectionSet) {
+    pub fn apply(self: &Arc<Self>, set: &ConnectionSet) {
         let _one_at_a_time = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         if self.stop.is_cancelled() {
             return;
+        }
+        if !self.forewarning.swap(true, Ordering::Relaxed) {
+            self.forewarn();
         }
         let before = self.entries.load_full();
         let mut after = BTreeMap::new();
@@ -149,6 +160,36 @@ impl Keeper {
             self.flights.wait().await;
         };
         tokio::time::timeout(bound, all_done).await.is_ok()
+    }
+
+    /// Foretells the end of credentials in the log, until the keeper stops.
+    fn forewarn(self: &Arc<Self>) {
+        let (keeper, stop, clock) = (Arc::downgrade(self), self.stop.clone(), self.clock.clone());
+        let mut forewarner = Forewarner::open(&self.settings.state_directory);
+        self.tasks.spawn(async move {
+            // A moment after the start, when the stores have been read; then every hour.
+            let mut next = clock.now().plus(FIRST_FOREWARNING);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = clock.sleep_until(next) => {}
+                }
+                let Some(keeper) = keeper.upgrade() else { return };
+                let now = clock.now();
+                next = now.plus(FOREWARNED_EVERY);
+                let row = |(name, entry): (&ConnectionName, &Entry)| {
+                    (name.as_str().to_owned(), entry.handle.status().credentials)
+                };
+                let rows: Vec<_> = keeper.entries.load().iter().map(row).collect();
+                drop(keeper);
+                let looked = tokio::task::spawn_blocking(move || {
+                    forewarner.look(&rows, now);
+                    forewarner
+                });
+                let Ok(again) = looked.await else { return };
+                forewarner = again;
+            }
+        });
     }
 
     fn start(&self, connection: &Arc<Connection>) -> Entry {

@@ -9,6 +9,8 @@ mod answer;
 mod claims;
 mod endpoint;
 mod fixed;
+mod forecast;
+mod forewarn;
 mod handle;
 mod keeper;
 mod model;
@@ -30,11 +32,14 @@ mod herd_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod model_world;
+#[cfg(test)]
 mod store_flow_tests;
 #[cfg(test)]
 mod testing;
 
 pub use claims::{TokenClaims, read_claims};
+pub use forecast::{Credential, CredentialForecast};
 pub use handle::TokenHandle;
 pub use keeper::Keeper;
 pub use model::*;

@@ -400,13 +400,6 @@ impl ConnectionTask {
         }
     }
 
-    fn log_failure(&self, outcome: &str, failure: &TokenFailure, suberror: Option<&str>) {
-        tracing::warn!(connection = %self.shared.name, generation = self.shared.generation.map(crate::connection::Generation::number),
-            outcome, code = %failure.code, aadsts = failure.aadsts, suberror, correlation_id = failure.correlation_id,
-            fingerprint = %self.known.refresh_token.as_ref().map(|token| token.fingerprint()).unwrap_or_default(),
-            "The token request brought no token.");
-    }
-
     fn looked(&mut self, version: Option<StoreVersion>, stored: Option<Arc<Stored>>) {
         let vanished = version.is_none() && self.version.is_some();
         self.version = version;

@@ -32,6 +32,7 @@ pub(super) fn auth(scheme: AuthScheme, initiate: InitiateOAuth) -> Auth {
         tenant: Some("tenant".to_owned()),
         client_id: Some("client".to_owned()),
         credential: ClientCredential::None,
+        client_secret_expires: None,
         seed: SeedTokens::default(),
         scope: None,
     }

@@ -127,6 +127,8 @@ pub(in crate::token) struct Shelf {
     lock_timeout: Duration,
     clock: Clock,
     stores: Mutex<HashMap<Slot, Arc<OpenStore>>>,
+    /// The number of stores at which unused ones are looked for next.
+    sweep_at: Mutex<usize>,
 }
 
 /// A file is opened per owner, because owning it is checked per owner; a memory id is shared by all.
@@ -144,6 +146,7 @@ impl Shelf {
             lock_timeout: settings.token_store.lock_timeout,
             clock,
             stores: Mutex::default(),
+            sweep_at: Mutex::new(64),
         }
     }
 
@@ -159,9 +162,13 @@ impl Shelf {
         };
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         // Files nobody uses any more are closed, unless they still owe the disk a token.
-        stores.retain(|slot, store| {
-            matches!(slot, Slot::Memory(_)) || Arc::strong_count(store) > 1 || store.unsaved().is_some()
-        });
+        // Only now and then: at each opening it would make the start of a large agent quadratic.
+        if stores.len() >= *self.sweep_at.lock().unwrap_or_else(PoisonError::into_inner) {
+            stores.retain(|slot, store| {
+                matches!(slot, Slot::Memory(_)) || Arc::strong_count(store) > 1 || store.unsaved().is_some()
+            });
+            *self.sweep_at.lock().unwrap_or_else(PoisonError::into_inner) = 64.max(stores.len() * 2);
+        }
         if let Some(store) = stores.get(&slot) {
             return Arc::clone(store);
         }
