@@ -23,6 +23,9 @@ use super::{chance, opening};
 /// How often a refused store is looked at again: its repair is an operator's work of minutes.
 const STORE_RETRY: Duration = Duration::from_secs(60);
 
+/// The longest wait between attempts to save a token that the store could not take.
+const LONGEST_SAVE_WAIT: Duration = Duration::from_secs(4);
+
 /// A connection's task.
 #[derive(Debug)]
 pub(super) struct ConnectionTask {
@@ -451,7 +454,8 @@ impl ConnectionTask {
             return;
         }
         let now = self.context.clock.now();
-        self.save_at = now.plus(self.backoff(self.save_attempts));
+        // A disk is asked again soon, whatever the wait for servers is: asking costs nobody anything.
+        self.save_at = now.plus(self.backoff(self.save_attempts).min(LONGEST_SAVE_WAIT));
         self.save_attempts = self.save_attempts.saturating_add(1);
         let mut failure = self.context.failure(
             "store_failed",
