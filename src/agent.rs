@@ -36,6 +36,10 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
     // Bind first: an operator learns of a taken port before anything else has happened.
     files::ensure_private_folder(&settings.state_directory)
         .map_err(|error| format!("[Agent] StateDirectory: {error}"))?;
+    let left_over = files::remove_left_over(&settings.state_directory.join("tokens"));
+    if left_over > 0 {
+        tracing::info!(left_over, "Removed temporary files that a killed agent had left.");
+    }
     let credentials = systemd::credentials_directory();
     let token = control::control_token(credentials.as_deref(), &settings.control.token_file)?;
     let (listeners, addresses) = bind(&settings.control).await?;

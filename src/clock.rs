@@ -89,6 +89,9 @@ pub struct Clock(Source);
 enum Source {
     Machine,
     Manual(Arc<AtomicI64>),
+    /// Goes with the runtime's (paused) time from a start that can be moved.
+    #[cfg(test)]
+    Simulated(Arc<AtomicI64>, tokio::time::Instant),
 }
 
 impl Clock {
@@ -102,6 +105,12 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicI64::new(start.0))))
     }
 
+    /// A clock that goes with the test runtime's time, and that [`Clock::set`] makes jump.
+    #[cfg(test)]
+    pub(crate) fn simulated(start: Timestamp) -> Self {
+        Self(Source::Simulated(Arc::new(AtomicI64::new(start.0)), tokio::time::Instant::now()))
+    }
+
     /// The time now.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
@@ -111,19 +120,24 @@ impl Clock {
                 Err(before) => Timestamp(-i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX)),
             },
             Source::Manual(millis) => Timestamp(millis.load(Ordering::Acquire)),
+            #[cfg(test)]
+            Source::Simulated(start, since) => Timestamp(start.load(Ordering::Acquire)).plus(since.elapsed()),
         }
     }
 
     /// A reading for measuring how long something took; never compared with a wall-clock instant.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn stopwatch() -> Stopwatch {
-        Stopwatch(std::time::Instant::now())
+        Stopwatch(tokio::time::Instant::now())
     }
 
     /// Moves a manual clock; a machine clock is left alone.
     pub fn set(&self, time: Timestamp) {
-        if let Source::Manual(millis) = &self.0 {
-            millis.store(time.0, Ordering::Release);
+        match &self.0 {
+            Source::Machine => {}
+            Source::Manual(millis) => millis.store(time.0, Ordering::Release),
+            #[cfg(test)]
+            Source::Simulated(start, since) => start.store(time.minus(since.elapsed()).0, Ordering::Release),
         }
     }
 
@@ -141,13 +155,13 @@ impl Clock {
 
 /// A running measurement of elapsed time, by the monotonic clock.
 #[derive(Clone, Copy, Debug)]
-pub struct Stopwatch(std::time::Instant);
+pub struct Stopwatch(tokio::time::Instant);
 
 impl Stopwatch {
     /// Time since the stopwatch was started.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn elapsed(&self) -> Duration {
-        std::time::Instant::now().saturating_duration_since(self.0)
+        tokio::time::Instant::now().saturating_duration_since(self.0)
     }
 }
 

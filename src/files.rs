@@ -199,6 +199,28 @@ pub fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Removes temporary files that a killed writer left in `folder`; how many. A file whose lock somebody holds is being
+/// written right now and stays. What cannot be removed stays as well: it is private and does no harm.
+#[expect(clippy::disallowed_methods, reason = "this is the files module")]
+pub fn remove_left_over(folder: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let mut removed = 0;
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(target) = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".tmp")) else {
+            continue;
+        };
+        let Some((target, _)) = target.rsplit_once('.') else { continue };
+        let lock = folder.join(format!("{target}.lock"));
+        if lock.exists()
+            && let Ok(_nobody_writes_now) = FileLock::acquire(&lock, Duration::ZERO)
+        {
+            removed += usize::from(std::fs::remove_file(entry.path()).is_ok());
+        }
+    }
+    removed
+}
+
 /// Moves a file aside under another name in the same folder, durably.
 ///
 /// # Errors

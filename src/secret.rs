@@ -94,6 +94,14 @@ impl From<&str> for Secret<String> {
     }
 }
 
+/// A core dump would hold every token in the clear, so none is written, whatever the shell or the unit allows. Called
+/// once, before any secret is read.
+pub fn forbid_core_dumps() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _lowering_a_limit_is_always_allowed =
+        rustix::process::setrlimit(rustix::process::Resource::Core, none);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use crate::telemetry::start_logging;
 /// Runs until a stop signal. 0 after an orderly end, 64 when the settings cannot be used, 70 when the start failed.
 pub(super) fn run(config: Option<&Path>) -> ExitCode {
     files::make_new_files_private();
+    crate::secret::forbid_core_dumps();
     let location = settings::locate(config, &environment);
     let loaded = match settings::load(&location, &ThisHost::new()) {
         Ok(loaded) => loaded,

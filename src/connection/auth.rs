@@ -24,6 +24,7 @@ pub(super) fn check(values: &mut Values<'_>, scheme: AuthScheme) -> Option<Auth>
         tenant: tenant(values),
         client_id: client_id(values),
         credential: certificate::credential(values, scheme),
+        client_secret_expires: client_secret_expires(values),
         seed,
         scope: super::scope::read(values),
         sign_in: callback::check(values),
@@ -115,6 +116,24 @@ fn client_id(values: &mut Values<'_>) -> Option<String> {
         values.fault("OAuthClientId", message);
     }
     Some(id)
+}
+
+/// A day (its beginning in UTC, so that the warning is early rather than late) or an instant.
+fn client_secret_expires(values: &mut Values<'_>) -> Option<Timestamp> {
+    let text = values.text("OAuthClientSecretExpires")?;
+    let day = || {
+        let day = text.parse::<jiff::civil::Date>().ok()?;
+        jiff::tz::TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok()
+    };
+    let instant = text.parse::<jiff::Timestamp>().ok().or_else(day);
+    if instant.is_none() {
+        let message = format!(
+            "'{}' is not a date. Write it as 2027-03-31, as the app registration shows it.",
+            text.escape_debug()
+        );
+        values.fault("OAuthClientSecretExpires", message);
+    }
+    instant.map(|instant| Timestamp::from_millis(instant.as_millisecond()))
 }
 
 /// Whether a property came to nothing without a fault that explains it.

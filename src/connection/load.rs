@@ -291,7 +291,7 @@ fn conclude(snapshot: &Snapshot, candidates: Vec<Candidate<'_>>) -> Loaded {
     }
     // A name that is refused in one file may be in force from another.
     let ConnectionSet { connections, refused, .. } = &mut loaded.set;
-    refused.retain(|name, _| !connections.keys().any(|known| known.as_str() == name));
+    refused.retain(|name, _| !ConnectionName::new(name).is_ok_and(|name| connections.contains_key(&name)));
     loaded
 }
 

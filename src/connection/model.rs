@@ -199,6 +199,8 @@ pub struct Auth {
     pub client_id: Option<String>,
     /// How the client proves itself to the token endpoint.
     pub credential: ClientCredential,
+    /// `OAuthClientSecretExpires`: the day the client secret ends, for the forecast only.
+    pub client_secret_expires: Option<Timestamp>,
     /// Tokens given in the configuration.
     pub seed: SeedTokens,
     /// `Scope`, if the operator set it.

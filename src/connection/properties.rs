@@ -234,6 +234,12 @@ pub const PROPERTIES: &[Property] = &[
         "When OAuthAccessToken was made, in milliseconds since 1970.",
     ),
     used(
+        "OAuthClientSecretExpires",
+        Kind::Text,
+        WITH_SECRET,
+        "The day OAuthClientSecret ends, as 2027-03-31; the agent warns 30, 7 and 1 day ahead.",
+    ),
+    used(
         "OAuthVerifier",
         Kind::Secret,
         SIGN_IN,

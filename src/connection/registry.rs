@@ -1,6 +1,7 @@
 //! The connections in force, swapped whole: readers take no lock, and nobody sees half a change. Never reads a file
 //! itself and never talks to a server.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -112,16 +113,19 @@ fn report(before: &ConnectionSet, after: &ConnectionSet, changes: &Changes) {
             tracing::info!(connection = %name, generation, file = %connection.file.display(), "{message}");
         }
     }
-    for fault in after.faults.iter().filter(|fault| !before.faults.contains(fault)) {
+    let said = |set: &ConnectionSet| set.faults.iter().map(ToString::to_string).collect::<HashSet<_>>();
+    let (said_before, said_after) = (said(before), said(after));
+    for fault in after.faults.iter().filter(|fault| !said_before.contains(&fault.to_string())) {
         tracing::warn!(%fault, "A drop-in has a fault; what it held before stays in force.");
     }
-    let noticed =
-        |set: &ConnectionSet, notice: &Fault| set.files.iter().any(|file| file.notices.contains(notice));
-    for notice in after.files.iter().flat_map(|file| &file.notices).filter(|notice| !noticed(before, notice))
-    {
+    // By what they say: comparing each with each would take seconds with a notice per connection of a large agent.
+    let noticed: HashSet<String> =
+        before.files.iter().flat_map(|file| &file.notices).map(ToString::to_string).collect();
+    let notices = after.files.iter().flat_map(|file| &file.notices);
+    for notice in notices.filter(|notice| !noticed.contains(&notice.to_string())) {
         tracing::info!(%notice, "A drop-in has something without effect.");
     }
-    for fault in before.faults.iter().filter(|fault| !after.faults.contains(fault)) {
+    for fault in before.faults.iter().filter(|fault| !said_after.contains(&fault.to_string())) {
         tracing::info!(%fault, "A fault is gone.");
     }
 }

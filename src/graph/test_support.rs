@@ -178,6 +178,7 @@ pub(super) fn connection(graph: Url) -> Connection {
             initiate: InitiateOAuth::GetAndRefresh,
             tenant: Some("tenant".to_owned()),
             client_id: Some("client".to_owned()),
+            client_secret_expires: None,
             credential: ClientCredential::None,
             seed: SeedTokens::default(),
             scope: None,

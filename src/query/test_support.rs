@@ -21,6 +21,7 @@ pub(crate) fn connection(change: impl FnOnce(&mut Connection)) -> Connection {
             initiate: InitiateOAuth::Refresh,
             tenant: None,
             client_id: None,
+            client_secret_expires: None,
             credential: ClientCredential::None,
             seed: SeedTokens::default(),
             scope: None,

@@ -33,12 +33,20 @@ struct OfRun {
     outcome: &'static str,
 }
 
+/// Labels of a series about one thing a connection signs in with.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfCredential {
+    connection: String,
+    credential: &'static str,
+}
+
 /// All metrics of one agent. Cheap to share; recording never blocks for long and never fails.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     token_expiry: Family<OfConnection, Gauge>,
     token_usable: Family<OfConnection, Gauge>,
+    credential_expiry: Family<OfCredential, Gauge>,
     token_refreshes: Family<WithOutcome, Counter>,
     graph_requests: Family<WithOutcome, Counter>,
     graph_throttled: Family<OfConnection, Counter>,
@@ -65,6 +73,7 @@ impl Metrics {
             registry: Registry::with_prefix("o365_agent"),
             token_expiry: Family::default(),
             token_usable: Family::default(),
+            credential_expiry: Family::default(),
             token_refreshes: Family::default(),
             graph_requests: Family::default(),
             graph_throttled: Family::default(),
@@ -87,6 +96,8 @@ impl Metrics {
         let expiry =
             "When the connection's access token expires, in seconds since 1970; 0 when there is none";
         registry.register("token_expiry_timestamp_seconds", expiry, self.token_expiry.clone());
+        let credential = "When what a connection signs in with comes to its end, in seconds since 1970";
+        registry.register("credential_expiry_timestamp_seconds", credential, self.credential_expiry.clone());
         let usable = "1 when calls of this connection can be served now, else 0";
         registry.register("connection_usable", usable, self.token_usable.clone());
         registry.register("token_refreshes", "Token requests by outcome", self.token_refreshes.clone());
@@ -134,6 +145,12 @@ impl Metrics {
     /// The access token of `connection` expires then (seconds since 1970; `None`: there is no token).
     pub fn token_expiry(&self, connection: &str, seconds: Option<i64>) {
         self.token_expiry.get_or_create(&of(connection)).set(seconds.unwrap_or(0));
+    }
+
+    /// A credential of `connection` (`access_token`, `refresh_token`, `client_secret`, `certificate`) ends then.
+    pub fn credential_expiry(&self, connection: &str, credential: &'static str, seconds: i64) {
+        let labels = OfCredential { connection: connection.to_owned(), credential };
+        self.credential_expiry.get_or_create(&labels).set(seconds);
     }
 
     /// Whether calls of `connection` can be served now.
@@ -193,6 +210,10 @@ impl Metrics {
     pub fn forget(&self, connection: &str) {
         self.token_expiry.remove(&of(connection));
         self.token_usable.remove(&of(connection));
+        for credential in ["access_token", "refresh_token", "client_secret", "certificate"] {
+            let labels = OfCredential { connection: connection.to_owned(), credential };
+            self.credential_expiry.remove(&labels);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{LONGEST_SLEEP, Timestamp};
 use crate::telemetry::Metrics;
 
+use super::forecast::{Known, forecast};
 use super::handle::{Blocked, Shared, fixed_token, token_expired};
 use super::model::{TokenError, TokenFailure};
 use super::plan::GivenToken;
@@ -27,6 +28,12 @@ pub(super) async fn run(
 ) {
     let held = fixed_token(given.secret, given.obtained_at, given.expires_at);
     shared.publish(&held, minimum_validity);
+    let access = given.expires_at.map(|at| (at, false));
+    let credentials = forecast(Known { access, ..Known::default() });
+    for row in &credentials {
+        metrics.credential_expiry(shared.name.as_str(), row.credential.as_str(), row.expires_at.as_seconds());
+    }
+    shared.view.send_modify(|view| view.status.credentials = credentials);
     let mut state = TokenState::Valid { held: held.clone() };
     let mut foretold = false;
     loop {

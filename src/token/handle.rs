@@ -90,6 +90,7 @@ impl Shared {
             token_fingerprint: None,
             certificate_expires_at: None,
             refreshable: kept,
+            credentials: Vec::new(),
             last_error: None,
         };
         Arc::new(Self {

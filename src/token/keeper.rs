@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ use crate::settings::Settings;
 use crate::telemetry::Metrics;
 
 use super::fixed;
+use super::forewarn::Forewarner;
 use super::handle::{Blocked, Shared, TokenHandle};
 use super::model::{ConnectionState, TokenError, TokenFailure};
+use super::places::{Places, Seat};
 use super::plan::TokenPlan;
 use super::proof::ClientProof;
 use super::sign_in::{Drivers, SignInError, SignInRequest, SignInView, SignIns};
@@ -26,6 +29,14 @@ use super::store::{self, Shelf, StoreReport};
 use super::task::ConnectionTask;
 use super::transaction::Context;
 use super::transport::Transports;
+
+/// Stores opened at once. Each opening is file work on a thread of its own; ten thousand at once would make hundreds of
+/// threads at the start of a large agent.
+const OPENINGS_AT_ONCE: usize = 8;
+
+/// When credentials that end soon are looked for after the start, and how often then.
+const FIRST_FOREWARNING: Duration = Duration::from_secs(30);
+const FOREWARNED_EVERY: Duration = Duration::from_secs(3600);
 
 /// Keeps every connection's token alive.
 #[derive(Debug)]
@@ -36,10 +47,12 @@ pub struct Keeper {
     transports: Arc<Transports>,
     shelf: Shelf,
     /// Token requests at once, by token server.
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+    hosts: Mutex<HashMap<String, Arc<Places>>>,
+    openings: Arc<Semaphore>,
     /// Read at every request, changed at a reload.
     entries: ArcSwap<BTreeMap<ConnectionName, Entry>>,
     applying: Mutex<()>,
+    forewarning: AtomicBool,
     tasks: TaskTracker,
     /// Work that no stop cancels: store openings and refresh transactions.
     flights: TaskTracker,
@@ -76,8 +89,10 @@ impl Keeper {
             transports,
             shelf,
             hosts: Mutex::default(),
+            openings: Arc::new(Semaphore::new(OPENINGS_AT_ONCE)),
             entries: ArcSwap::default(),
             applying: Mutex::default(),
+            forewarning: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             flights: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -88,10 +103,13 @@ impl Keeper {
     /// Takes a set of connections over: unchanged ones go on untouched, changed ones get a new handle, removed ones end.
     /// A running refresh of a changed or removed connection still commits, and its successor finds it in the store.
     /// Call it inside the async runtime.
-    pub fn apply(&self, set: &ConnectionSet) {
+    pub fn apply(self: &Arc<Self>, set: &ConnectionSet) {
         let _one_at_a_time = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         if self.stop.is_cancelled() {
             return;
+        }
+        if !self.forewarning.swap(true, Ordering::Relaxed) {
+            self.forewarn();
         }
         let before = self.entries.load_full();
         let mut after = BTreeMap::new();
@@ -193,6 +211,36 @@ impl Keeper {
         tokio::time::timeout(bound, all_done).await.is_ok()
     }
 
+    /// Foretells the end of credentials in the log, until the keeper stops.
+    fn forewarn(self: &Arc<Self>) {
+        let (keeper, stop, clock) = (Arc::downgrade(self), self.stop.clone(), self.clock.clone());
+        let mut forewarner = Forewarner::open(&self.settings.state_directory);
+        self.tasks.spawn(async move {
+            // A moment after the start, when the stores have been read; then every hour.
+            let mut next = clock.now().plus(FIRST_FOREWARNING);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = clock.sleep_until(next) => {}
+                }
+                let Some(keeper) = keeper.upgrade() else { return };
+                let now = clock.now();
+                next = now.plus(FOREWARNED_EVERY);
+                let row = |(name, entry): (&ConnectionName, &Entry)| {
+                    (name.as_str().to_owned(), entry.handle.status().credentials)
+                };
+                let rows: Vec<_> = keeper.entries.load().iter().map(row).collect();
+                drop(keeper);
+                let looked = tokio::task::spawn_blocking(move || {
+                    forewarner.look(&rows, now);
+                    forewarner
+                });
+                let Ok(again) = looked.await else { return };
+                forewarner = again;
+            }
+        });
+    }
+
     fn start(&self, connection: &Arc<Connection>) -> Entry {
         let stop = self.stop.child_token();
         let plan = TokenPlan::make(&connection.auth, self.clock.now());
@@ -217,13 +265,21 @@ impl Keeper {
                         http,
                         clock: self.clock.clone(),
                         refresh: self.settings.refresh.clone(),
-                        permits: self.permits(connection),
+                        seat: self.seat(connection),
                         proof: ClientProof::of_process(),
+                        #[cfg(test)]
+                        in_memory: None,
                     });
                     kept_context = Some(Arc::clone(&context));
                     let (shared, metrics) = (Arc::clone(&shared), Arc::clone(&self.metrics));
-                    let task =
-                        ConnectionTask::new(shared, context, metrics, stop.clone(), self.flights.clone());
+                    let task = ConnectionTask::new(
+                        shared,
+                        context,
+                        metrics,
+                        stop.clone(),
+                        self.flights.clone(),
+                        Arc::clone(&self.openings),
+                    );
                     self.tasks.spawn(task.run());
                     true
                 }
@@ -253,12 +309,16 @@ impl Keeper {
         false
     }
 
-    fn permits(&self, connection: &Connection) -> Arc<Semaphore> {
+    fn seat(&self, connection: &Connection) -> Seat {
         let host = connection.endpoints.authority.origin().ascii_serialization();
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.retain(|known, permits| *known == host || Arc::strong_count(permits) > 1);
-        let at_once = self.settings.refresh.concurrent_per_host.max(1);
-        Arc::clone(hosts.entry(host).or_insert_with(|| Arc::new(Semaphore::new(at_once))))
+        // Looking through all hosts at each connection would be quadratic; a new host is rare.
+        if !hosts.contains_key(&host) {
+            hosts.retain(|_, places| Arc::strong_count(places) > 1);
+        }
+        let at_once = self.settings.refresh.concurrent_per_host;
+        let places = hosts.entry(host).or_insert_with(|| Places::new(at_once));
+        places.seat(connection.auth.tenant.as_deref().unwrap_or_default())
     }
 }
 

@@ -11,11 +11,14 @@ pub mod certificate;
 mod claims;
 mod endpoint;
 mod fixed;
+mod forecast;
+mod forewarn;
 mod handle;
 mod keeper;
 mod managed_identity;
 mod model;
 mod opening;
+mod places;
 mod plan;
 mod proof;
 mod publish;
@@ -31,11 +34,18 @@ mod watching;
 #[cfg(test)]
 mod flow_tests;
 #[cfg(test)]
+mod herd_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod model_world;
+#[cfg(test)]
 mod store_flow_tests;
 #[cfg(test)]
 mod testing;
 
 pub use claims::{TokenClaims, read_claims};
+pub use forecast::{Credential, CredentialForecast};
 pub use handle::TokenHandle;
 pub use keeper::Keeper;
 pub use model::*;

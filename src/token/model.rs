@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
+use super::forecast::CredentialForecast;
+
 /// Counts a connection's tokens: each committed token has the next number. A refresh asked for because of token 7 is
 /// not made when token 8 is already there.
 pub type TokenGeneration = u64;
@@ -73,6 +75,8 @@ pub struct TokenStatus {
     pub certificate_expires_at: Option<Timestamp>,
     /// Whether the agent can get a new token by itself.
     pub refreshable: bool,
+    /// When what the connection signs in with comes to its end.
+    pub credentials: Vec<CredentialForecast>,
     /// The last failure, until a success.
     pub last_error: Option<TokenFailure>,
 }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::clock::Timestamp;
 
 use super::plan::Seed;
@@ -11,8 +13,13 @@ use super::store::{StoreError, Stored, StoredAccess};
 use super::transaction::Context;
 use super::{chance, state};
 
+/// Fingerprints of taken-over seeds stand in the store newest first, with this between them (older stores hold one).
+const SEED_SEPARATOR: &str = " ";
+/// How many are remembered.
+const REMEMBERED_SEEDS: usize = 8;
+
 /// Reads the store, claims it when nobody owns it, and takes new seed tokens over.
-pub(super) async fn open(context: Arc<Context>) -> Result<Arc<Stored>, StoreError> {
+pub(super) async fn open(context: Arc<Context>, stop: CancellationToken) -> Result<Arc<Stored>, StoreError> {
     context.proof.look(&context.connection, &context.clock).await;
     if let Some(unsaved) = context.store.unsaved()
         && !counts(&context, Some(&unsaved))
@@ -36,6 +43,11 @@ pub(super) async fn open(context: Arc<Context>) -> Result<Arc<Stored>, StoreErro
         }
         Err(error) => return Err(error),
     };
+    // A newer version of this connection may have been waiting for the same lock with newer tokens; whoever has been
+    // replaced must not put its own in their place.
+    if stop.is_cancelled() {
+        return Err(StoreError::Busy("The connection changed or the agent is stopping.".to_owned()));
+    }
     let found = context.store.load(lock.is_some()).await?;
     let on_disk = found.as_ref().map_or(0, |found| found.generation);
     let next = match (&context.plan.seed, found) {
@@ -62,7 +74,10 @@ pub(super) async fn open(context: Arc<Context>) -> Result<Arc<Stored>, StoreErro
 fn counts(context: &Context, stored: Option<&Stored>) -> bool {
     match &context.plan.seed {
         None => false,
-        Some(seed) => stored.and_then(|stored| stored.seed.as_ref()) != Some(&seed.fingerprint),
+        Some(seed) => {
+            let taken = stored.and_then(|stored| stored.seed.as_deref()).unwrap_or_default();
+            !taken.split(SEED_SEPARATOR).any(|known| known == seed.fingerprint)
+        }
     }
 }
 
@@ -86,7 +101,8 @@ fn taken_over(context: &Context, seed: &Seed, found: Option<Stored>) -> Stored {
         };
         StoredAccess { secret: given.secret.clone(), obtained_at: given.obtained_at, expires_at, refresh_due }
     });
-    let generation = found.map_or(0, |found| found.generation) + 1;
+    let generation = found.as_ref().map_or(0, |found| found.generation) + 1;
+    let earlier = found.and_then(|found| found.seed);
     tracing::info!(connection = %context.connection.name, token_generation = generation,
         fingerprint = %access.as_ref().map(|access| access.secret.fingerprint()).unwrap_or_default(),
         "Took over the tokens given in the drop-in.");
@@ -94,14 +110,21 @@ fn taken_over(context: &Context, seed: &Seed, found: Option<Stored>) -> Stored {
         generation,
         access,
         refresh_token: seed.refresh_token.clone(),
-        seed: Some(seed.fingerprint.clone()),
+        seed: Some(with_earlier(&seed.fingerprint, earlier.as_deref())),
         denied: None,
     }
+}
+
+/// The new seed's fingerprint before those of the seeds it replaces. Older ones are remembered because the drop-in of a
+/// sibling on the same store may lag behind: its restart would bring back a sign-in that has been replaced.
+fn with_earlier(newest: &str, earlier: Option<&str>) -> String {
+    let earlier = earlier.iter().flat_map(|earlier| earlier.split(SEED_SEPARATOR)).take(REMEMBERED_SEEDS - 1);
+    std::iter::once(newest).chain(earlier).collect::<Vec<_>>().join(SEED_SEPARATOR)
 }
 
 /// When a token found at start is to be refreshed: one that is overdue but still works waits a moment, so that an
 /// agent that was off for a while does not refresh all its connections in the same second.
 pub(super) fn spread(due: Timestamp, now: Timestamp, usable: bool) -> Timestamp {
-    const SPREAD: Duration = Duration::from_secs(20);
+    const SPREAD: Duration = Duration::from_secs(60);
     if usable && due <= now { now.plus(SPREAD.mul_f64(chance())) } else { due }
 }

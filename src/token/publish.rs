@@ -1,8 +1,11 @@
 //! Making a connection's token state visible: the token for callers, the reason for those who wait, the status, and the
 //! metrics. Changes no state.
 
+use crate::clock::Timestamp;
+
+use super::forecast::{Known, forecast};
 use super::handle::Blocked;
-use super::model::{ConnectionState, TokenError, TokenStatus};
+use super::model::{ConnectionState, TokenError, TokenFailure, TokenStatus};
 use super::state::TokenState;
 use super::task::ConnectionTask;
 
@@ -35,6 +38,7 @@ impl ConnectionTask {
                 Some(Blocked::For(TokenError::NeedsAdmin(failure.clone())))
             }
         };
+        let refreshable = self.context.can_refresh(&self.known);
         let status = TokenStatus {
             state: shown,
             expires_at: held.map(|held| held.token.expires_at),
@@ -43,7 +47,13 @@ impl ConnectionTask {
             token_generation: self.known.generation,
             token_fingerprint: held.map(|held| held.token.secret.fingerprint()),
             certificate_expires_at: self.context.proof.certificate_expires_at(),
-            refreshable: self.context.can_refresh(&self.known),
+            refreshable,
+            credentials: forecast(Known {
+                access: held.map(|held| (held.token.expires_at, refreshable)),
+                refreshed_at: self.refresh_token_made_at(),
+                client_secret: self.context.connection.auth.client_secret_expires,
+                certificate: self.context.proof.certificate_expires_at(),
+            }),
             last_error: failure,
         };
         self.shared.view.send_modify(|view| {
@@ -58,8 +68,24 @@ impl ConnectionTask {
         self.record_metrics();
     }
 
+    /// Each refresh brings a new refresh token or a new life for the old one.
+    fn refresh_token_made_at(&self) -> Option<Timestamp> {
+        self.known.refresh_token.as_ref()?;
+        self.known.access.as_ref().map(|access| access.obtained_at)
+    }
+
+    pub(super) fn log_failure(&self, outcome: &str, failure: &TokenFailure, suberror: Option<&str>) {
+        tracing::warn!(connection = %self.shared.name, generation = self.shared.generation.map(crate::connection::Generation::number),
+            outcome, code = %failure.code, aadsts = failure.aadsts, suberror, correlation_id = failure.correlation_id,
+            fingerprint = %self.known.refresh_token.as_ref().map(|token| token.fingerprint()).unwrap_or_default(),
+            "The token request brought no token.");
+    }
+
     pub(super) fn record_metrics(&self) {
         let name = self.shared.name.as_str();
+        for row in &self.shared.view.borrow().status.credentials {
+            self.metrics.credential_expiry(name, row.credential.as_str(), row.expires_at.as_seconds());
+        }
         self.metrics.token_expiry(name, self.state.held().map(|held| held.token.expires_at.as_seconds()));
         self.metrics.usable(name, self.shared.current().is_some());
     }

@@ -10,7 +10,7 @@ use super::model::{AccessToken, ConnectionState, TokenFailure};
 
 /// A wall clock that is this far behind an instant it has already shown was set back. Smaller steps are clock
 /// synchronisation at work.
-const CLOCK_STEP: Duration = Duration::from_secs(60);
+pub(super) const CLOCK_STEP: Duration = Duration::from_secs(60);
 /// How often an administrator's repair is looked for: a new secret can take minutes to spread through Entra.
 const ADMINISTRATOR_RETRY: Duration = Duration::from_secs(5 * 60);
 
@@ -251,6 +251,17 @@ impl TokenState {
         match self {
             Self::Refreshing { .. } => Err(self.illegal("reconsider")),
             other => Ok(Self::Starting { previous: other.held().cloned() }),
+        }
+    }
+
+    /// The clock was set back: the token's dates are those of another clock, and by this one it would seem to live
+    /// longer than it does, so a new one is due now.
+    pub(super) fn distrust_dates(self, now: Timestamp) -> Self {
+        match self {
+            Self::Valid { held } if held.refresh_due.is_some() => {
+                Self::Valid { held: Held { refresh_due: Some(now), ..held } }
+            }
+            other => other,
         }
     }
 

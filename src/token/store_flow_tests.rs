@@ -7,23 +7,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
 
-use super::handle::{Shared, TokenHandle};
+use super::handle::TokenHandle;
 use super::keeper::Keeper;
 use super::model::{ConnectionState, TokenError};
-use super::plan::TokenPlan;
+use super::places::Places;
 use super::store::{
-    FileStore, KeyRing, Lapse, MemoryStore, OpenStore, Store, StoreError, StoreLock, StoreVersion, Stored,
+    FileStore, KeyRing, Lapse, MemoryStore, Store, StoreError, StoreLock, StoreVersion, Stored,
 };
-use super::task::ConnectionTask;
 use super::testing::*;
-use super::transaction::Context;
-use super::transport::Transports;
 use crate::clock::{Clock, Timestamp};
 use crate::connection::{Connection, Generation, StoreLocation};
 use crate::files;
-use crate::telemetry::Metrics;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,28 +28,14 @@ fn handle(keeper: &Keeper, connection: &Connection) -> Arc<TokenHandle> {
 
 /// A task over a store of the test's own.
 fn drive(connection: &Arc<Connection>, store: Arc<dyn Store>) -> TokenHandle {
-    let clock = Clock::machine();
-    let TokenPlan::Kept(plan) = TokenPlan::make(&connection.auth, clock.now()) else { panic!("a kept plan") };
-    let shared = Shared::new(&connection.name, None, &clock, true);
-    let context = Context {
-        connection: Arc::clone(connection),
-        plan,
-        store: Arc::new(OpenStore::new(store)),
-        http: Transports::default().client(connection).unwrap(),
-        clock,
-        refresh: settings("unused".as_ref()).refresh,
-        permits: Arc::new(Semaphore::new(4)),
-        proof: super::proof::ClientProof::of_process(),
-    };
-    let task = ConnectionTask::new(
-        Arc::clone(&shared),
-        Arc::new(context),
-        Metrics::new(),
-        Default::default(),
-        Default::default(),
-    );
-    tokio::spawn(task.run());
-    TokenHandle { shared }
+    drive_with(
+        connection,
+        store,
+        Clock::machine(),
+        settings("unused".as_ref()).refresh,
+        &Places::new(4),
+        None,
+    )
 }
 
 /// A memory store whose disk can fill up.

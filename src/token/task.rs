@@ -4,19 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{LONGEST_SLEEP, Timestamp};
+use crate::clock::{Clock, LONGEST_SLEEP, Stopwatch, Timestamp};
 use crate::telemetry::Metrics;
 
 use super::handle::{Blocked, Shared};
 use super::model::{AccessToken, TokenError, TokenFailure};
-use super::state::{Cause, Held, IllegalMove, TokenState, backoff};
+use super::state::{CLOCK_STEP, Cause, Held, IllegalMove, TokenState, backoff};
 use super::store::{StoreError, StoreVersion, Stored};
-use super::transaction::{self, Ask, Context, Finished, Settled};
+use super::transaction::{self, Ask, Context, Finished, Settled, Turn};
 use super::wants::REFILL_SECONDS;
 use super::{chance, opening};
 
@@ -32,6 +32,8 @@ pub(super) struct ConnectionTask {
     pub(super) stop: CancellationToken,
     /// Owns the flights: they outlive this task, and the agent's drain waits for them.
     pub(super) tracker: TaskTracker,
+    /// Stores opened at once, over all connections.
+    openings: Arc<Semaphore>,
     pub(super) state: TokenState,
     pub(super) known: Arc<Stored>,
     pub(super) opened: bool,
@@ -41,6 +43,8 @@ pub(super) struct ConnectionTask {
     pub(super) look_at: Timestamp,
     pub(super) save_at: Timestamp,
     pub(super) save_attempts: u32,
+    /// The clock at the last turn, and how long ago that was by the clock that cannot be set.
+    turned: (Timestamp, Stopwatch),
     pub(super) unsaved: Option<TokenFailure>,
     /// The store could not be looked at.
     pub(super) store_away: Option<TokenFailure>,
@@ -54,10 +58,14 @@ struct Flight {
     work: JoinHandle<Done>,
     /// The claims challenges that are settled with it.
     ticket: u64,
+    /// A refresh that waits for its turn is told here that a caller waits for it.
+    hurry: Arc<Notify>,
 }
 
 #[derive(Debug)]
 enum Done {
+    /// Stopped before anything was begun.
+    Left,
     Opened(Result<Arc<Stored>, StoreError>),
     Refreshed(Box<Finished>),
     Looked(Result<(Option<StoreVersion>, Option<Arc<Stored>>), StoreError>),
@@ -71,6 +79,7 @@ impl ConnectionTask {
         metrics: Arc<Metrics>,
         stop: CancellationToken,
         tracker: TaskTracker,
+        openings: Arc<Semaphore>,
     ) -> Self {
         let commits = context.store.subscribe();
         let now = context.clock.now();
@@ -80,6 +89,7 @@ impl ConnectionTask {
             metrics,
             stop,
             tracker,
+            openings,
             state: TokenState::Starting { previous: None },
             known: Arc::default(),
             opened: false,
@@ -87,6 +97,7 @@ impl ConnectionTask {
             commits,
             version: None,
             look_at: now,
+            turned: (now, Clock::stopwatch()),
             save_at: now,
             save_attempts: 0,
             unsaved: None,
@@ -100,6 +111,7 @@ impl ConnectionTask {
     pub(super) async fn run(mut self) {
         loop {
             self.shared.beat();
+            self.notice_clock_steps();
             self.begin_next();
             let nap = self.nap();
             let stop = self.stop.clone();
@@ -107,7 +119,7 @@ impl ConnectionTask {
                 biased;
                 () = stop.cancelled() => break,
                 done = landed(&mut self.flight) => self.land(done),
-                () = self.shared.wake.notified() => {}
+                () = self.shared.wake.notified() => self.flight.iter().for_each(|flight| flight.hurry.notify_one()),
                 Ok(()) = self.commits.changed() => self.called(),
                 () = tokio::time::sleep(nap) => self.record_metrics(),
             }
@@ -125,6 +137,18 @@ impl ConnectionTask {
         let waits = matches!(self.state, TokenState::Degraded { .. } | TokenState::Refused { .. });
         if !self.opened && waits && self.flight.is_none() {
             self.go(TokenState::reconsider);
+        }
+    }
+
+    /// A step forward (and a suspend) makes due what is due. A step back would put everything off: it is told by the
+    /// monotonic clock, which a suspend stops but nobody sets.
+    fn notice_clock_steps(&mut self) {
+        let now = self.context.clock.now();
+        let expected = self.turned.0.plus(self.turned.1.elapsed());
+        self.turned = (now, Clock::stopwatch());
+        if expected.until(now) > CLOCK_STEP {
+            tracing::debug!(connection = %self.shared.name, "The clock was set back; a token with dates of this clock is fetched.");
+            self.go(|state| Ok(state.distrust_dates(now)));
         }
     }
 
@@ -148,8 +172,16 @@ impl ConnectionTask {
         let is_due = self.state.due(now).is_some_and(|due| due <= now);
         if !self.opened {
             if is_due || self.shared.wants().operator() {
-                let context = Arc::clone(&self.context);
-                self.fly(0, async move { Done::Opened(opening::open(context).await) });
+                let (context, openings) = (Arc::clone(&self.context), Arc::clone(&self.openings));
+                let stop = self.stop.clone();
+                self.fly(0, async move {
+                    // Never closed. A stop lets all through, so that a stopping agent does not wait for the queue.
+                    let _permit = tokio::select! {
+                        permit = openings.acquire() => permit.ok(),
+                        () = stop.cancelled() => return Done::Left,
+                    };
+                    Done::Opened(opening::open(context, stop).await)
+                });
             }
             return;
         }
@@ -163,7 +195,7 @@ impl ConnectionTask {
         }
         if is_due {
             let wanted = self.shared.wants().take();
-            return self.begin_refresh(now, Cause::Routine, wanted.ask, wanted.ticket);
+            return self.begin_refresh(now, Cause::Routine, false, wanted.ask, wanted.ticket);
         }
         if self.unsaved.is_some()
             && (self.save_at <= now || self.save_at.until(now) > self.context.refresh.backoff_cap)
@@ -191,7 +223,7 @@ impl ConnectionTask {
         }
         let wanted = wants.take();
         drop(wants);
-        self.begin_refresh(now, cause, wanted.ask, wanted.ticket);
+        self.begin_refresh(now, cause, true, wanted.ask, wanted.ticket);
         true
     }
 
@@ -210,13 +242,17 @@ impl ConnectionTask {
         });
     }
 
-    fn begin_refresh(&mut self, now: Timestamp, cause: Cause, ask: Ask, ticket: u64) {
+    fn begin_refresh(&mut self, now: Timestamp, cause: Cause, wanted: bool, ask: Ask, ticket: u64) {
         if !self.go(|state| state.begin(now, cause)) {
             return;
         }
         self.publish(false, 0);
-        let refresh = transaction::refresh(Arc::clone(&self.context), Arc::clone(&self.known), ask);
-        self.fly(ticket, async move { Done::Refreshed(Box::new(refresh.await)) });
+        let urgent = cause == Cause::Operator || wanted;
+        let hurry = Arc::new(Notify::new());
+        let turn = Turn { stop: self.stop.clone(), urgent, hurry: Arc::clone(&hurry) };
+        let refresh = transaction::refresh(Arc::clone(&self.context), Arc::clone(&self.known), ask, turn);
+        let work = self.tracker.spawn(async move { Done::Refreshed(Box::new(refresh.await)) });
+        self.flight = Some(Flight { work, ticket, hurry });
     }
 
     fn look(&mut self) {
@@ -236,11 +272,12 @@ impl ConnectionTask {
     }
 
     fn fly(&mut self, ticket: u64, work: impl Future<Output = Done> + Send + 'static) {
-        self.flight = Some(Flight { work: self.tracker.spawn(work), ticket });
+        self.flight = Some(Flight { work: self.tracker.spawn(work), ticket, hurry: Arc::default() });
     }
 
     fn land(&mut self, (done, ticket): (Result<Done, tokio::task::JoinError>, u64)) {
         match done {
+            Ok(Done::Left) => {}
             Ok(Done::Opened(Ok(stored))) => self.opened(stored),
             Ok(Done::Opened(Err(error))) => self.not_opened(&error),
             Ok(Done::Refreshed(finished)) => self.settle(*finished, ticket),
@@ -328,6 +365,9 @@ impl ConnectionTask {
         let cap = self.context.refresh.backoff_cap;
         let base = self.context.refresh.backoff_base;
         let wait = |attempts| backoff(base, cap, attempts, chance());
+        // Somebody decided to answer like this (a firewall, a captive portal, a wrong address): unlike an outage it does
+        // not end by itself, and asking more than once in five minutes is hammering.
+        let verdict_wait = |attempts| 2 * backoff(base, cap, attempts, chance());
         match finished.settled {
             Settled::Refreshed { stored, unsaved } => {
                 self.known = stored;
@@ -357,7 +397,12 @@ impl ConnectionTask {
             }
             Settled::TryLater { after, failure } => {
                 self.log_failure(outcome, &failure, None);
-                self.go(|state| state.later(after, failure, wait));
+                if matches!(failure.code.as_str(), "answer_unusable" | "endpoint_redirects" | "proxy_refused")
+                {
+                    self.go(|state| state.later(after, failure, verdict_wait));
+                } else {
+                    self.go(|state| state.later(after, failure, wait));
+                }
             }
             Settled::Refused(failure) => {
                 self.log_failure(outcome, &failure, None);
@@ -381,13 +426,6 @@ impl ConnectionTask {
         if let Some(held) = self.held(&self.known) {
             self.go(|state| state.refreshed(held));
         }
-    }
-
-    fn log_failure(&self, outcome: &str, failure: &TokenFailure, suberror: Option<&str>) {
-        tracing::warn!(connection = %self.shared.name, generation = self.shared.generation.map(crate::connection::Generation::number),
-            outcome, code = %failure.code, aadsts = failure.aadsts, suberror, correlation_id = failure.correlation_id,
-            fingerprint = %self.known.refresh_token.as_ref().map(|token| token.fingerprint()).unwrap_or_default(),
-            "The token request brought no token.");
     }
 
     pub(super) fn backoff(&self, attempts: u32) -> Duration {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::clock::Clock;
@@ -15,7 +16,13 @@ use crate::connection::*;
 use crate::settings::*;
 use crate::telemetry::{LogFormat, LogSettings, Metrics};
 
+use super::handle::{Shared, TokenHandle};
 use super::keeper::Keeper;
+use super::places::Places;
+use super::plan::TokenPlan;
+use super::store::{OpenStore, Store};
+use super::task::ConnectionTask;
+use super::transaction::Context;
 use super::transport::Transports;
 
 pub(super) fn auth(scheme: AuthScheme, initiate: InitiateOAuth) -> Auth {
@@ -25,6 +32,7 @@ pub(super) fn auth(scheme: AuthScheme, initiate: InitiateOAuth) -> Auth {
         tenant: Some("tenant".to_owned()),
         client_id: Some("client".to_owned()),
         credential: ClientCredential::None,
+        client_secret_expires: None,
         seed: SeedTokens::default(),
         scope: None,
         sign_in: crate::connection::SignInSettings::default(),
@@ -139,6 +147,69 @@ pub(super) fn keeper_with(settings: Settings, clock: Clock) -> Arc<Keeper> {
 pub(super) fn set_of(connections: &[&Arc<Connection>]) -> ConnectionSet {
     let connections = connections.iter().map(|one| (one.name.clone(), Arc::clone(one))).collect();
     ConnectionSet { connections, ..ConnectionSet::default() }
+}
+
+/// A token server without a wire: takes the form, answers as the wire would.
+pub(super) trait InMemory: Send + Sync + std::fmt::Debug {
+    fn exchange(
+        &self,
+        form: String,
+        now: crate::clock::Timestamp,
+    ) -> futures_util::future::BoxFuture<'_, super::answer::Outcome>;
+}
+
+/// A task over a store of the test's own, and with `in_memory` also over a token server without a wire.
+pub(super) fn drive_with(
+    connection: &Arc<Connection>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    refresh: Refresh,
+    places: &Arc<Places>,
+    in_memory: Option<Arc<dyn InMemory>>,
+) -> TokenHandle {
+    let store = Arc::new(OpenStore::new(store));
+    drive_until(connection, store, clock, refresh, places, in_memory, CancellationToken::new())
+}
+
+/// As [`drive_with`], over a store that outlives the task, until `stop`.
+pub(super) fn drive_until(
+    connection: &Arc<Connection>,
+    store: Arc<OpenStore>,
+    clock: Clock,
+    refresh: Refresh,
+    places: &Arc<Places>,
+    in_memory: Option<Arc<dyn InMemory>>,
+    stop: CancellationToken,
+) -> TokenHandle {
+    let TokenPlan::Kept(plan) = TokenPlan::make(&connection.auth, clock.now()) else { panic!("a kept plan") };
+    let shared = Shared::new(&connection.name, None, &clock, true);
+    let context = Context {
+        connection: Arc::clone(connection),
+        plan,
+        store,
+        http: shared_client(connection),
+        clock,
+        refresh,
+        seat: places.seat(connection.auth.tenant.as_deref().unwrap_or_default()),
+        proof: super::proof::ClientProof::of_process(),
+        in_memory,
+    };
+    let task = ConnectionTask::new(
+        Arc::clone(&shared),
+        Arc::new(context),
+        Metrics::new(),
+        stop,
+        Default::default(),
+        Arc::new(tokio::sync::Semaphore::new(8)),
+    );
+    tokio::spawn(task.run());
+    TokenHandle { shared }
+}
+
+/// One client for all tests: making one reads the host's trust roots.
+pub(super) fn shared_client(connection: &Arc<Connection>) -> reqwest::Client {
+    static CLIENTS: std::sync::LazyLock<Transports> = std::sync::LazyLock::new(Transports::default);
+    CLIENTS.client(connection).unwrap()
 }
 
 /// What the endpoint does with the next request, once; then it serves tokens again.

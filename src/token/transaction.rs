@@ -7,7 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
 use crate::connection::Connection;
@@ -18,11 +19,15 @@ use super::answer::{Denial, NewTokens, Outcome};
 use super::claims::read_claims;
 use super::endpoint::{self, ClientIdentity};
 use super::model::TokenFailure;
+use super::places::{Place, Seat};
 use super::plan::{ANY_TENANT, Grant, KeptPlan};
 use super::proof::ClientProof;
 use super::state;
 use super::store::{DeniedMarker, OpenStore, StoreError, StoreLock, Stored, StoredAccess};
 use super::{advice, chance};
+
+/// The longest wait for a turn: ten thousand connections behind a server that answers in a third of a second.
+const LONGEST_QUEUE: Duration = Duration::from_secs(15 * 60);
 
 /// Everything a transaction needs; shared by all transactions of one connection version.
 #[derive(Debug)]
@@ -33,10 +38,13 @@ pub(super) struct Context {
     pub(super) http: reqwest::Client,
     pub(super) clock: Clock,
     pub(super) refresh: Refresh,
-    /// Token requests at once to this token host.
-    pub(super) permits: Arc<Semaphore>,
+    /// Where it queues for its token host.
+    pub(super) seat: Seat,
     /// How the client proves itself beyond a secret.
     pub(super) proof: ClientProof,
+    /// The token server of the model test, instead of the wire.
+    #[cfg(test)]
+    pub(super) in_memory: Option<Arc<dyn super::testing::InMemory>>,
 }
 
 /// What a refresh is asked for.
@@ -46,6 +54,16 @@ pub(super) struct Ask {
     pub(super) claims: Option<String>,
     /// A person asked: a refresh token that was refused before is sent once more.
     pub(super) operator: bool,
+}
+
+/// How a refresh waits for its turn. Nothing has been sent or locked by then, so a stop ends the wait.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    pub(super) stop: CancellationToken,
+    /// A caller is waiting for the token.
+    pub(super) urgent: bool,
+    /// Told when a caller begins to wait later.
+    pub(super) hurry: Arc<Notify>,
 }
 
 /// How a transaction ended.
@@ -83,8 +101,13 @@ pub(super) struct Finished {
 }
 
 /// One refresh of the tokens known so far.
-pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask) -> Finished {
+pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask, turn: Turn) -> Finished {
     let mut clock_skew = None;
+    // Before the lock: others of the same store must not wait for this agent's queue.
+    let _place = match context.place(&turn).await {
+        Ok(place) => place,
+        Err(settled) => return Finished { settled, clock_skew },
+    };
     let settled = match context.transact(&known, &ask, &mut clock_skew).await {
         Ok(settled) => settled,
         Err(error) => context.store_trouble(&error),
@@ -93,6 +116,23 @@ pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask)
 }
 
 impl Context {
+    /// A place at the token server, when it is this connection's turn.
+    async fn place(&self, turn: &Turn) -> Result<Place, Settled> {
+        let hurried = async {
+            turn.hurry.notified().await;
+            self.seat.place(true).await
+        };
+        let busy = "Too many token requests to the same server are waiting for an answer. Nothing needs to be done; the agent tries again.";
+        let (code, message) = tokio::select! {
+            biased;
+            () = turn.stop.cancelled() => ("stopping", "The connection changed or the agent is stopping."),
+            place = self.seat.place(turn.urgent) => return Ok(place),
+            place = hurried, if !turn.urgent => return Ok(place),
+            () = tokio::time::sleep(LONGEST_QUEUE) => ("endpoint_busy", busy),
+        };
+        Err(Settled::TryLater { after: None, failure: self.failure(code, message) })
+    }
+
     async fn transact(
         &self,
         known: &Arc<Stored>,
@@ -229,15 +269,6 @@ impl Context {
             let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
             Settled::Denied { denial, stored: Arc::new(current.clone()) }
         })?;
-        let Ok(Ok(_permit)) =
-            tokio::time::timeout(self.refresh.request_timeout, self.permits.acquire()).await
-        else {
-            let failure = self.failure(
-                "endpoint_busy",
-                "Too many token requests to the same server are waiting for an answer. Nothing needs to be done; the agent tries again.",
-            );
-            return Err(Settled::TryLater { after: None, failure });
-        };
         // A lease that ends while the answer is on its way lets a sibling send the same refresh token. This process may
         // have stood still since it took the lease (SIGSTOP, a suspended machine), so it is looked at last of all.
         if let Some(left) = lock.and_then(StoreLock::time_left)
@@ -248,6 +279,10 @@ impl Context {
                 "The lease on the group's token row was nearly over before the token request could be sent, so it was not sent. The agent tries again.",
             );
             return Err(Settled::TryLater { after: None, failure });
+        }
+        #[cfg(test)]
+        if let Some(server) = &self.in_memory {
+            return Ok(server.exchange(form, self.clock.now()).await);
         }
         let exchange = endpoint::exchange(
             &self.http,
@@ -384,6 +419,7 @@ impl Context {
 
     pub(super) fn is_newer(&self, found: &Stored, known: &Stored) -> bool {
         found.generation > known.generation
+            || self.store.is_overtaken_by(found.generation)
             || (found.generation == known.generation
                 && found.refresh_token.is_some()
                 && found.refresh_token != known.refresh_token)

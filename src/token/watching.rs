@@ -2,11 +2,15 @@
 //! that could not be saved at first. Sends nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::state::TokenState;
 use super::store::{StoreError, StoreVersion, Stored};
 use super::task::ConnectionTask;
 use super::transaction::Settled;
+
+/// The longest wait between attempts to save a token that the store could not take.
+const LONGEST_SAVE_WAIT: Duration = Duration::from_secs(4);
 
 impl ConnectionTask {
     pub(super) fn looked(&mut self, version: Option<StoreVersion>, stored: Option<Arc<Stored>>) {
@@ -92,7 +96,8 @@ impl ConnectionTask {
             return;
         }
         let now = self.context.clock.now();
-        self.save_at = now.plus(self.backoff(self.save_attempts));
+        // A disk is asked again soon, whatever the wait for servers is: asking costs nobody anything.
+        self.save_at = now.plus(self.backoff(self.save_attempts).min(LONGEST_SAVE_WAIT));
         self.save_attempts = self.save_attempts.saturating_add(1);
         let mut failure = self.context.failure(
             "store_failed",

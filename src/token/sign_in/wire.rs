@@ -12,7 +12,7 @@ use crate::token::transaction::Context;
 /// Posts a form. An error is a failure that may pass.
 pub(super) async fn post(context: &Context, url: Url, form: String) -> Result<Answered, TokenFailure> {
     let bound: Duration = context.refresh.request_timeout;
-    let Ok(Ok(_permit)) = tokio::time::timeout(bound, context.permits.acquire()).await else {
+    let Ok(_place) = tokio::time::timeout(bound, context.seat.place(true)).await else {
         return Err(context.failure(
             "endpoint_busy",
             "Too many token requests to the same server are waiting for an answer. Nothing needs to be done; the agent tries again.",

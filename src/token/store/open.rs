@@ -21,8 +21,9 @@ pub(in crate::token) struct OpenStore {
     store: Arc<dyn Store>,
     /// Counts commits made through this value and signals of the store itself, to wake all users of it.
     commits: watch::Sender<u64>,
-    /// The newest tokens, when the store could not take them. What is on disk then is the previous refresh token.
-    unsaved: Mutex<Option<Arc<Stored>>>,
+    /// The newest tokens, when the store could not take them, and the generation they were to replace. What is on disk
+    /// then is the previous refresh token, or what somebody else has committed since.
+    unsaved: Mutex<Option<(Arc<Stored>, TokenGeneration)>>,
 }
 
 impl OpenStore {
@@ -58,7 +59,7 @@ impl OpenStore {
         };
         let keep = match &result {
             Ok(()) | Err(StoreError::Superseded { .. }) => None,
-            Err(_) => Some(Arc::clone(next)),
+            Err(_) => Some((Arc::clone(next), expected)),
         };
         *self.unsaved_slot() = keep;
         if result.is_ok() {
@@ -79,7 +80,13 @@ impl OpenStore {
 
     /// Tokens that the store has not taken yet.
     pub(in crate::token) fn unsaved(&self) -> Option<Arc<Stored>> {
-        self.unsaved_slot().clone()
+        self.unsaved_slot().as_ref().map(|(unsaved, _)| Arc::clone(unsaved))
+    }
+
+    /// Whether somebody else has committed since this process could not: then theirs counts, whatever the numbers say.
+    /// Counting generations alone, a token owed from before would replace a newer sign-in.
+    pub(in crate::token) fn is_overtaken_by(&self, found: TokenGeneration) -> bool {
+        self.unsaved_slot().as_ref().is_some_and(|(_, replaces)| found > *replaces)
     }
 
     /// Takes the contents out of use.
@@ -92,7 +99,7 @@ impl OpenStore {
         let Some(unsaved) = self.unsaved() else { return Ok(()) };
         let lock = self.lock().await?;
         let found = self.load(true).await?.map_or(0, |stored| stored.generation);
-        if found >= unsaved.generation {
+        if self.is_overtaken_by(found) || found >= unsaved.generation {
             *self.unsaved_slot() = None;
             return Err(StoreError::Superseded { found });
         }
@@ -116,7 +123,7 @@ impl OpenStore {
         self.store.place()
     }
 
-    fn unsaved_slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Stored>>> {
+    fn unsaved_slot(&self) -> std::sync::MutexGuard<'_, Option<(Arc<Stored>, TokenGeneration)>> {
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -133,6 +140,8 @@ pub(in crate::token) struct Shelf {
     group: Option<Arc<Database>>,
     group_listens: Once,
     stores: Mutex<HashMap<Slot, Arc<OpenStore>>>,
+    /// The number of stores at which unused ones are looked for next.
+    sweep_at: Mutex<usize>,
 }
 
 /// A file is opened per owner, because owning it is checked per owner; a memory id is shared by all.
@@ -169,6 +178,7 @@ impl Shelf {
             lock_timeout: settings.token_store.lock_timeout,
             clock,
             stores: Mutex::default(),
+            sweep_at: Mutex::new(64),
         }
     }
 
@@ -192,9 +202,13 @@ impl Shelf {
         };
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         // Files nobody uses any more are closed, unless they still owe the disk a token.
-        stores.retain(|slot, store| {
-            matches!(slot, Slot::Memory(_)) || Arc::strong_count(store) > 1 || store.unsaved().is_some()
-        });
+        // Only now and then: at each opening it would make the start of a large agent quadratic.
+        if stores.len() >= *self.sweep_at.lock().unwrap_or_else(PoisonError::into_inner) {
+            stores.retain(|slot, store| {
+                matches!(slot, Slot::Memory(_)) || Arc::strong_count(store) > 1 || store.unsaved().is_some()
+            });
+            *self.sweep_at.lock().unwrap_or_else(PoisonError::into_inner) = 64.max(stores.len() * 2);
+        }
         if let Some(store) = stores.get(&slot) {
             return Arc::clone(store);
         }

@@ -1,0 +1,67 @@
+//! Row 5: a full disk under the token store degrades the connection and kills nothing.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Setup, delegated, eventually, tenant};
+
+/// A file system of 64 KiB, unmounted at the end.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mount(path: &std::path::Path) -> Option<Self> {
+        std::fs::create_dir(path).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64k,mode=0700", "none"])
+            .arg(path)
+            .status()
+            .is_ok_and(|status| status.success());
+        mounted.then(|| Self(path.to_owned()))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _left_to_the_container = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_degrades_and_heals() {
+    if !crate::is_root("mounting a small file system") {
+        return;
+    }
+    let sandbox = tenant();
+    let setup = Setup::new();
+    let Some(small) = Small::mount(&setup.path().join("small")) else {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    };
+    let location = format!("      OAuthSettingsLocation: {}\n", small.0.join("mail.json").display());
+    let agent = setup
+        .conf("[Settings]\nEnableLocalFileLocation=true\n")
+        .drop_in("m.yaml", &delegated(&sandbox, "mail", &location))
+        .start();
+    agent.await_state("mail", "ok").await;
+    // Fills the disk to the last byte.
+    let filler = small.0.join("filler");
+    let _full = std::fs::write(&filler, vec![0u8; 64 * 1024]);
+    agent.call(http::Method::POST, "/v1/connections/mail/refresh", &[], None).await.expect(200);
+    let view = agent.get("/v1/connections/mail").await.expect(200);
+    assert_eq!(
+        (&view["state"], &view["token"]["lastError"]["code"]),
+        (&json!("degraded"), &json!("store_failed")),
+        "{view}"
+    );
+    assert!(view["token"]["lastError"]["retryAt"].is_string(), "degraded says until when: {view}");
+    let query = json!({"object": "Messages", "fields": ["id"], "limit": 1});
+    agent.post("/v1/connections/mail/query", query).await.expect(200);
+    std::fs::remove_file(&filler).unwrap();
+    let freed = Instant::now();
+    eventually("the token is saved", async || agent.state_of("mail").await == "ok").await;
+    assert!(freed.elapsed() <= Duration::from_secs(5), "{:?}", freed.elapsed());
+    drop(agent);
+    drop(small);
+}
