@@ -229,7 +229,7 @@ impl Sequence {
                 && serial.0 != 0
             {
                 // The disk may be so full that not even the lock could be had: then the commit was not tried.
-                if !agent.store.unsaved().is_some_and(|unsaved| refresh_serial(&unsaved) == Some(serial)) {
+                if agent.store.unsaved().is_none_or(|unsaved| refresh_serial(&unsaved) != Some(serial)) {
                     world.violations.push(format!("{serial:?} is handed out but was never committed"));
                 }
             }
