@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::TokenHandle;
 use super::model::ConnectionState;
-use super::model_world::{Process, View, World, refresh_serial, serial_of};
+use super::model_world_tests::{Process, View, World, refresh_serial, serial_of};
 use super::places::Places;
 use super::store::OpenStore;
 use super::testing::{InMemory, connection, drive_until, settings};
