@@ -38,7 +38,7 @@ mod herd_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
-mod model_world;
+mod model_world_tests;
 #[cfg(test)]
 mod store_flow_tests;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::TokenHandle;
 use super::model::ConnectionState;
-use super::model_world::{Process, View, World, refresh_serial, serial_of};
+use super::model_world_tests::{Process, View, World, refresh_serial, serial_of};
 use super::places::Places;
 use super::store::OpenStore;
 use super::testing::{InMemory, connection, drive_until, settings};
@@ -229,7 +229,7 @@ impl Sequence {
                 && serial.0 != 0
             {
                 // The disk may be so full that not even the lock could be had: then the commit was not tried.
-                if !agent.store.unsaved().is_some_and(|unsaved| refresh_serial(&unsaved) == Some(serial)) {
+                if agent.store.unsaved().is_none_or(|unsaved| refresh_serial(&unsaved) != Some(serial)) {
                     world.violations.push(format!("{serial:?} is handed out but was never committed"));
                 }
             }

@@ -1,6 +1,8 @@
 //! Making a connection's token state visible: the token for callers, the reason for those who wait, the status, and the
 //! metrics. Changes no state.
 
+use std::time::Duration;
+
 use crate::clock::Timestamp;
 
 use super::forecast::{Known, forecast};
@@ -8,6 +10,7 @@ use super::handle::Blocked;
 use super::model::{ConnectionState, TokenError, TokenFailure, TokenStatus};
 use super::state::TokenState;
 use super::task::ConnectionTask;
+use super::wants::REFILL_SECONDS;
 
 impl ConnectionTask {
     /// Makes the state visible; `settled`: an attempt has ended, with all claims challenges up to `ticket`.
@@ -79,6 +82,21 @@ impl ConnectionTask {
             outcome, code = %failure.code, aadsts = failure.aadsts, suberror, correlation_id = failure.correlation_id,
             fingerprint = %self.known.refresh_token.as_ref().map(|token| token.fingerprint()).unwrap_or_default(),
             "The token request brought no token.");
+    }
+
+    pub(super) fn tell_refused_tokens(&self, now: Timestamp, ticket: u64) {
+        let retry_at = now.plus(Duration::from_secs(REFILL_SECONDS.unsigned_abs()));
+        let mut failure = self.context.failure(
+            "token_refused",
+            "Microsoft Graph refuses tokens that were just issued. Check GraphEndpoint and AzureEnvironment, the app's permissions, and the tenant's access policies.",
+        );
+        failure.retry_at = Some(retry_at);
+        tracing::warn!(connection = %self.shared.name, "Microsoft Graph keeps refusing new tokens; no more are fetched for a while.");
+        self.shared.view.send_modify(|view| {
+            view.settled += 1;
+            view.claims_settled = view.claims_settled.max(ticket);
+            view.blocked = Some(Blocked::Until(retry_at, failure));
+        });
     }
 
     pub(super) fn record_metrics(&self) {

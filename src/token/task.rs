@@ -17,7 +17,6 @@ use super::model::{AccessToken, TokenError, TokenFailure};
 use super::state::{CLOCK_STEP, Cause, Held, IllegalMove, TokenState, backoff};
 use super::store::{StoreError, StoreVersion, Stored};
 use super::transaction::{self, Ask, Context, Finished, Settled, Turn};
-use super::wants::REFILL_SECONDS;
 use super::{chance, opening};
 
 /// How often a refused store is looked at again: its repair is an operator's work of minutes.
@@ -225,21 +224,6 @@ impl ConnectionTask {
         drop(wants);
         self.begin_refresh(now, cause, true, wanted.ask, wanted.ticket);
         true
-    }
-
-    fn tell_refused_tokens(&self, now: Timestamp, ticket: u64) {
-        let retry_at = now.plus(Duration::from_secs(REFILL_SECONDS.unsigned_abs()));
-        let mut failure = self.context.failure(
-            "token_refused",
-            "Microsoft Graph refuses tokens that were just issued. Check GraphEndpoint and AzureEnvironment, the app's permissions, and the tenant's access policies.",
-        );
-        failure.retry_at = Some(retry_at);
-        tracing::warn!(connection = %self.shared.name, "Microsoft Graph keeps refusing new tokens; no more are fetched for a while.");
-        self.shared.view.send_modify(|view| {
-            view.settled += 1;
-            view.claims_settled = view.claims_settled.max(ticket);
-            view.blocked = Some(Blocked::Until(retry_at, failure));
-        });
     }
 
     fn begin_refresh(&mut self, now: Timestamp, cause: Cause, wanted: bool, ask: Ask, ticket: u64) {
