@@ -207,7 +207,7 @@ fn look_closer(name: &str, directory: &Directory) {
                     "{property}: {noticed:?}"
                 );
             }
-            assert_eq!(noticed.len(), 6, "{noticed:?}");
+            assert_eq!(noticed.len(), 5, "{noticed:?}");
         }
         "good-transport.yaml" => {
             let connection = |name: &str| directory.registry.get(name).unwrap();

@@ -54,6 +54,7 @@ fn is_test_file(path: &Path) -> bool {
     let name = path.file_stem().unwrap().to_string_lossy();
     name == "tests"
         || name == "testing"
+        || name.ends_with("_world")
         || name.ends_with("_tests")
         || name.starts_with("test_")
         || path.components().any(|part| part.as_os_str() == "tests")

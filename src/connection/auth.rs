@@ -222,9 +222,11 @@ fn service_principal(values: &mut Values<'_>, auth: &Auth) {
         return off(values, no_access_token(values, auth));
     }
     // An AzureAD connection with OAuthGrantType CLIENT comes here too.
-    let who = match values.choice("AuthScheme") {
-        Some("AzureAD") => "OAuthGrantType CLIENT",
-        _ => "AuthScheme AzureServicePrincipal",
+    let client_grant = values.choice("AuthScheme") == Some("AzureAD");
+    let who = if client_grant {
+        "OAuthGrantType CLIENT".to_owned()
+    } else {
+        format!("AuthScheme {}", auth.scheme.as_str())
     };
     // RFC 6749 section 4.4 has no user behind it, so there is no "whichever tenant the user is in".
     let any_tenant = ["common", "organizations", "consumers"];
@@ -247,6 +249,9 @@ fn service_principal(values: &mut Values<'_>, auth: &Auth) {
                 "OAuthJWTCert",
                 "OAuthJWTCert with OAuthJWTCertType. Give them here or below AdvancedConfigurations.",
             ),
+            _ if client_grant => {
+                ("OAuthClientSecret", "OAuthClientSecret. Give it, best as { file: } or { credential: }.")
+            }
             _ => (
                 "OAuthClientSecret",
                 "OAuthClientSecret, or OAuthJWTCert with OAuthJWTCertType. Give one of them, best as { file: } or { credential: }.",

@@ -31,8 +31,10 @@ pub(super) fn check(values: &mut Values<'_>, auth: &Auth, endpoints: Option<&End
         && auth.initiate != InitiateOAuth::Off
         && auth.seed.refresh_token.is_none();
     for scope in scopes.split(' ') {
-        // "Microsoft identity platform and the OAuth 2.0 client credentials flow": the resource with `.default`.
-        if is_application && !scope.ends_with("/.default") {
+        // "Microsoft identity platform and the OAuth 2.0 client credentials flow": the resource with `.default`. Other
+        // authorization servers (AzureEnvironment: CUSTOM) may name an application's scopes.
+        let is_entra = endpoints.is_none_or(|endpoints| is_microsoft(&endpoints.graph));
+        if is_application && is_entra && !scope.ends_with("/.default") {
             let message = format!(
                 "An application is given all that an administrator granted it, and cannot ask for {scope}. \
                  Write a resource with /.default, or remove Scope."

@@ -107,13 +107,7 @@ impl From<ActivityError> for Problem {
         let (detail, log) = (error.message(), error.log_message());
         let mut problem = match error {
             ActivityError::BadRequest { code, field, .. } => {
-                // An object or procedure that does not exist is like a path that does not exist.
-                let status = if matches!(code, "unknown_object") {
-                    StatusCode::NOT_FOUND
-                } else {
-                    StatusCode::BAD_REQUEST
-                };
-                let mut problem = Problem::new(status, code, detail);
+                let mut problem = Problem::new(StatusCode::BAD_REQUEST, code, detail);
                 problem.field = field;
                 problem
             }

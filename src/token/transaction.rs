@@ -149,12 +149,15 @@ impl Context {
             }
             Err(error) => return Err(error),
         };
-        let found = match self.store.load(lock.is_some()).await {
-            // Without the lock because nobody can get at the store: there is nothing newer to be seen either.
-            Err(StoreError::Failed { nobody_can_write: true, .. }) if lock.is_none() => None,
-            other => other?.map(Arc::new),
+        let (found, on_disk) = match self.store.load(lock.is_some()).await {
+            // Nobody can get at the store, so nothing newer is there. What was there last counts: taken for 0, the store's
+            // own old token would pass for somebody's newer one when it is back, and the new one would be lost.
+            Err(StoreError::Failed { nobody_can_write: true, .. }) if lock.is_none() => {
+                (None, self.store.believed_generation(known.generation))
+            }
+            other => other?.map_or((None, 0), |found| (Some(Arc::new(found)), 0)),
         };
-        let on_disk = found.as_ref().map_or(0, |found| found.generation);
+        let on_disk = found.as_ref().map_or(on_disk, |found| found.generation);
         if let Some(newer) = found.as_ref().filter(|found| self.is_newer(found, known))
             && ask.claims.is_none()
             && self.is_usable(newer)

@@ -264,7 +264,7 @@ async fn a_failed_record_stops_the_rest_unless_told_otherwise() {
         .await
         .expect(200);
     assert_eq!(answer["results"][0]["status"], "failed");
-    assert_eq!(answer["results"][0]["error"]["graph"]["code"], "ErrorItemNotFound", "{answer}");
+    assert_eq!(answer["results"][0]["error"]["graph"]["code"], "ErrorInvalidIdMalformed", "{answer}");
     assert_eq!(answer["results"][1]["status"], "skipped");
 }
 
@@ -382,7 +382,7 @@ async fn wrong_requests_are_answered_exactly() {
     let sandbox = tenant();
     let agent = both(&sandbox);
     let rows = [
-        ("mail/query", json!({"object": "Mesages"}), 404, "Messages"),
+        ("mail/query", json!({"object": "Mesages"}), 400, "Messages"),
         ("mail/query", json!({"object": "Messages", "fields": ["subjet"]}), 400, "subject"),
         (
             "mail/query",

@@ -89,6 +89,11 @@ impl OpenStore {
         self.unsaved_slot().as_ref().is_some_and(|(_, replaces)| found > *replaces)
     }
 
+    /// What is on disk as far as this process knows, when it cannot look: what an owed token was to replace, else `known`.
+    pub(in crate::token) fn believed_generation(&self, known: TokenGeneration) -> TokenGeneration {
+        self.unsaved_slot().as_ref().map_or(known, |(_, replaces)| *replaces)
+    }
+
     /// Takes the contents out of use.
     pub(in crate::token) async fn retire(&self, lock: &StoreLock) -> Result<(), StoreError> {
         self.store.retire(lock).await
