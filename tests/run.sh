@@ -27,5 +27,5 @@ cargo test --doc --workspace --locked --quiet
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --workspace --locked --no-fail-fast "$@"
 else
-    cargo test --workspace --all-targets --locked "$@"
+    cargo test --workspace --lib --bins --tests --examples --locked "$@"
 fi

@@ -111,7 +111,7 @@ async fn redeem(
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let Some(url) = endpoint::token_url(&connection.endpoints.authority, &client.tenant) else {
+        let Some(url) = endpoint::token_url_of(connection, &client.tenant) else {
             return Err(context.failure("bad_tenant", "AzureTenant cannot stand in an address. Correct it."));
         };
         let proof = Some(code.expose().as_str());

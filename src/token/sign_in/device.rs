@@ -166,7 +166,7 @@ async fn ask_for_code(context: &Context) -> Result<DeviceCode, SignInError> {
 
 async fn poll(context: &Context, code: &DeviceCode, claims: Option<&str>) -> Poll {
     let client = client(context);
-    let Some(url) = endpoint::token_url(&context.connection.endpoints.authority, &client.tenant) else {
+    let Some(url) = endpoint::token_url_of(&context.connection, &client.tenant) else {
         return Poll::Expired;
     };
     let proof = Some(code.device_code.expose().as_str());

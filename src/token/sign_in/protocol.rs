@@ -40,8 +40,13 @@ pub(super) fn scope(connection: &Connection) -> String {
     }
 }
 
-/// `{AuthorityHost}/{tenant}/oauth2/v2.0/{name}`.
+/// `{AuthorityHost}/{tenant}/oauth2/v2.0/{name}`; for `authorize` the connection's own `OAuthAuthorizationURL`, if any.
 pub(super) fn login_url(connection: &Connection, name: &str) -> Option<Url> {
+    if name == "authorize"
+        && let Some(own) = &connection.sign_in_urls.authorization
+    {
+        return Some(own.clone());
+    }
     let mut url = endpoint::token_url(&connection.endpoints.authority, tenant(connection))?;
     url.path_segments_mut().ok()?.pop().push(name);
     Some(url)
