@@ -19,8 +19,14 @@ async fn three_hundred_kills_lose_no_token_and_tear_no_store() {
     let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
     for kill in 0..kills {
         let mut agent = Agent::spawn(setup.path(), "state", conf, &[]);
-        let view = agent.get("/v1/connections/mail").await.expect(200);
-        let generation = view["token"]["tokenGeneration"].as_u64().unwrap();
+        // The port answers before the stores have been read, so that a slow disk delays no start.
+        let mut generation = 0;
+        crate::support::eventually("the store has been read", async || {
+            let view = agent.get("/v1/connections/mail").await.expect(200);
+            generation = view["token"]["tokenGeneration"].as_u64().unwrap();
+            generation > 0
+        })
+        .await;
         assert!(
             generation >= acknowledged,
             "kill {kill}: generation {generation} after {acknowledged} was acknowledged"

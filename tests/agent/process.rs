@@ -173,6 +173,7 @@ async fn a_stop_lets_a_running_refresh_commit() {
     caller.abort();
     assert_eq!(agent.stop(), 0);
     let agent = crate::support::Agent::spawn(setup.path(), "state", "", &[]);
+    agent.await_state("mail", "ok").await;
     let after = agent.get("/v1/connections/mail").await.json()["token"]["tokenGeneration"].as_u64().unwrap();
     assert_eq!(after, before + 1, "the answer that came after SIGTERM was kept");
     assert_eq!(sandbox.stats().token_posts, 1);
