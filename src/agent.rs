@@ -14,6 +14,7 @@ use crate::activity::Engine;
 use crate::clock::Clock;
 use crate::connection::Registry;
 use crate::control::{self, Control, Guard, Layers, Listener, Phase, ReloadHandle};
+use crate::dropin::DropIns;
 use crate::files;
 use crate::graph::Governor;
 use crate::loader::{self, Loader};
@@ -62,7 +63,7 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
         log,
         governor: Governor::new(),
         transports,
-        drop_ins: loader::drop_ins(&settings, clock.clone()),
+        drop_ins: DropIns::watch(&settings.drop_in_directory, clock.clone()),
         alive: alive.clone(),
     };
 
@@ -70,7 +71,7 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
         engine: engine.clone(),
         registry: registry.clone(),
         keeper: keeper.clone(),
-        settings: in_force,
+        settings: in_force.clone(),
         metrics: metrics.clone(),
         reload,
         phase: phase.clone(),
@@ -99,6 +100,8 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
     );
 
     signals.stop().await;
+    // A reload may have changed the drain time since the start.
+    let settings = in_force.load_full();
     phase.set_draining();
     systemd::stopping();
     tracing::info!(

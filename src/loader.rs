@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::{Engine, Live};
-use crate::clock::Clock;
 use crate::connection::{Changes, ConnectionSet, Registry, check_directory};
 use crate::control::{ReloadReport, ReloadRequest};
 use crate::dropin::{DropIns, Snapshot};
@@ -141,9 +140,6 @@ impl Loader {
         let set = self.registry.current();
         self.keeper.apply(&set);
         self.engine.apply(self.live(&set));
-        for gone in &changes.removed {
-            self.metrics.forget(gone.name.as_str());
-        }
         self.metrics.loaded(set.connections.len(), set.faults.len());
         let report = report(&changes, &set);
         systemd::status(&status_line(&report));
@@ -182,11 +178,6 @@ impl Loader {
         }
         live
     }
-}
-
-/// The loader's own wait between looks is bounded by the drop-in stage; this is the clock it goes by.
-pub fn drop_ins(settings: &Settings, clock: Clock) -> DropIns {
-    DropIns::watch(&settings.drop_in_directory, clock)
 }
 
 fn report(changes: &Changes, set: &ConnectionSet) -> ReloadReport {

@@ -1,6 +1,6 @@
 //! Which settings a reload can apply and which wait for a restart. Never applies anything itself.
 
-use super::{Limits, Refresh, Settings, TokenStore};
+use super::{Limits, Settings};
 use crate::telemetry::LogSettings;
 
 impl Settings {
@@ -24,11 +24,23 @@ impl Settings {
         compare(old.control.token_file != new.control.token_file, "[ControlPort] TokenFile");
         compare(old.token_store.key_file != new.token_store.key_file, "[TokenStore] KeyFile");
         let (old_store, new_store) = (&old.token_store, &new.token_store);
+        compare(old_store.lock_timeout != new_store.lock_timeout, "[TokenStore] LockTimeoutSeconds");
         compare(old_store.backend != new_store.backend, "[TokenStore] Backend");
         compare(old_store.group != new_store.group, "[TokenStore] Group");
         compare(old_store.postgresql != new_store.postgresql, "[TokenStore] Connection");
+        let (old_refresh, new_refresh) = (&old.refresh, &new.refresh);
         compare(
-            old.refresh.concurrent_per_host != new.refresh.concurrent_per_host,
+            old_refresh.request_timeout != new_refresh.request_timeout,
+            "[Refresh] RequestTimeoutSeconds",
+        );
+        compare(
+            old_refresh.minimum_validity != new_refresh.minimum_validity,
+            "[Refresh] MinimumValiditySeconds",
+        );
+        compare(old_refresh.backoff_base != new_refresh.backoff_base, "[Refresh] BackoffBaseSeconds");
+        compare(old_refresh.backoff_cap != new_refresh.backoff_cap, "[Refresh] BackoffCapSeconds");
+        compare(
+            old_refresh.concurrent_per_host != new_refresh.concurrent_per_host,
             "[Refresh] ConcurrentPerHost",
         );
         compare(old.logging.format != new.logging.format, "[Logging] Format");
@@ -38,6 +50,7 @@ impl Settings {
         );
         compare(old.limits.concurrent_runs != new.limits.concurrent_runs, "[Limits] ConcurrentRuns");
         compare(old.limits.request_body_bytes != new.limits.request_body_bytes, "[Limits] RequestBodyBytes");
+        compare(old.limits.page_bytes != new.limits.page_bytes, "[Limits] PageBytes");
         compare(old.limits.run_history != new.limits.run_history, "[Limits] RunHistory");
         keys
     }
@@ -49,19 +62,14 @@ impl Settings {
             drop_in_directory: running.drop_in_directory.clone(),
             state_directory: running.state_directory.clone(),
             control: running.control.clone(),
-            token_store: TokenStore {
-                lock_timeout: self.token_store.lock_timeout,
-                ..running.token_store.clone()
-            },
-            refresh: Refresh {
-                concurrent_per_host: running.refresh.concurrent_per_host,
-                ..self.refresh.clone()
-            },
+            token_store: running.token_store.clone(),
+            refresh: running.refresh.clone(),
             logging: LogSettings { format: running.logging.format, ..self.logging.clone() },
             limits: Limits {
                 control_connections: running.limits.control_connections,
                 concurrent_runs: running.limits.concurrent_runs,
                 request_body_bytes: running.limits.request_body_bytes,
+                page_bytes: running.limits.page_bytes,
                 run_history: running.limits.run_history,
                 ..self.limits.clone()
             },

@@ -2,7 +2,6 @@
 //! requests per host, and lets running refreshes commit before the agent ends. Never looks into a token.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -80,7 +79,7 @@ impl Keeper {
         metrics: Arc<Metrics>,
         transports: Arc<Transports>,
     ) -> Arc<Self> {
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let credentials = crate::systemd::credentials_directory();
         let shelf = Shelf::new(&settings, credentials, clock.clone());
         Arc::new(Self {
             settings,
