@@ -43,6 +43,8 @@ mod model_world_tests;
 mod store_flow_tests;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod trouble_tests;
 
 pub use claims::{TokenClaims, read_claims};
 pub use forecast::{Credential, CredentialForecast};
