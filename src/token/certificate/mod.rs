@@ -9,6 +9,7 @@ mod error;
 mod format;
 mod jks;
 mod material;
+mod pbes1;
 mod pem;
 mod pkcs12;
 mod pkcs7;
