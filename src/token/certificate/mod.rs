@@ -14,6 +14,7 @@ mod pem;
 mod pkcs12;
 mod pkcs7;
 mod ppk;
+mod preview;
 mod source;
 mod subject;
 mod traditional;
@@ -29,6 +30,7 @@ use crate::connection::{
 use crate::secret::hex;
 
 pub use error::CertificateError;
+pub use preview::faults;
 
 /// What can be told about a connection's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
