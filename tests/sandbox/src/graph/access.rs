@@ -1,6 +1,7 @@
 //! Who is asking, and whether they may.
 //! Never changes anything.
 
+use super::drives::path::DriveOf;
 use super::errors::GraphError;
 use super::route::{Route, Whose};
 use crate::answer::Call;
@@ -36,7 +37,7 @@ pub(crate) fn principal(state: &State, call: &Call) -> Result<Principal, GraphEr
 
 /// Whether a request to this resource is one that its mailbox limits.
 pub(crate) fn uses_mailbox(route: &Route) -> bool {
-    !matches!(route, Route::Users | Route::UsersCount | Route::User(_) | Route::Batch)
+    !matches!(route, Route::Users | Route::UsersCount | Route::User(_) | Route::Batch | Route::Drive(_))
 }
 
 /// Finds the user that a route names and checks that the caller may do this there.
@@ -53,7 +54,16 @@ pub(crate) fn check(
             check_directory(principal, writes, None)?;
             return Ok(None);
         }
+        Route::Drive(path) => {
+            check_drive(principal, writes)?;
+            match &path.of {
+                DriveOf::User(whose) => whose,
+                DriveOf::Group(_) | DriveOf::Id(_) => return Ok(None),
+            }
+        }
         Route::User(whose)
+        | Route::Attachments(whose, ..)
+        | Route::Mime(whose, _)
         | Route::Items(whose, ..)
         | Route::ItemsCount(whose, ..)
         | Route::Item(whose, ..)
@@ -77,6 +87,12 @@ pub(crate) fn check(
             None => return Err(GraphError::resource_not_found(name)),
         },
     };
+    if matches!(route, Route::Drive(_)) {
+        if principal.user.as_ref().is_some_and(|own| own.id != user.id) {
+            return Err(GraphError::new(403, "accessDenied", "Access denied"));
+        }
+        return Ok(Some(user));
+    }
     if !uses_mailbox(route) {
         check_directory(principal, writes, Some(&user))?;
         return Ok(Some(user));
@@ -92,6 +108,27 @@ pub(crate) fn check(
         return Err(GraphError::new(404, "MailboxNotEnabledForRESTAPI", text));
     }
     Ok(Some(user))
+}
+
+/// Drives answer with codes of their own.
+fn check_drive(principal: &Principal, writes: bool) -> Result<(), GraphError> {
+    let needed: &[&str] = if writes {
+        &["Files.ReadWrite", "Files.ReadWrite.All", "Sites.ReadWrite.All"]
+    } else {
+        &[
+            "Files.Read",
+            "Files.Read.All",
+            "Files.ReadWrite",
+            "Files.ReadWrite.All",
+            "Sites.Read.All",
+            "Sites.ReadWrite.All",
+        ]
+    };
+    if permitted(principal, needed) {
+        Ok(())
+    } else {
+        Err(GraphError::new(403, "accessDenied", "Access denied"))
+    }
 }
 
 fn check_directory(principal: &Principal, writes: bool, user: Option<&UserFacts>) -> Result<(), GraphError> {
@@ -131,12 +168,14 @@ fn needed(route: &Route, writes: bool) -> &'static [&'static str] {
             return &["Mail.Send"];
         }
         Route::CalendarView(..) => Entity::Event,
+        Route::Mime(..) => Entity::Message,
         Route::Items(_, entity, _)
+        | Route::Attachments(_, entity, ..)
         | Route::ItemsCount(_, entity, _)
         | Route::Item(_, entity, _)
         | Route::Action(_, entity, ..)
         | Route::ChildFolders(_, entity, _) => *entity,
-        Route::Batch | Route::Users | Route::UsersCount | Route::User(_) => return &[],
+        Route::Batch | Route::Users | Route::UsersCount | Route::User(_) | Route::Drive(_) => return &[],
     };
     match (entity, writes) {
         (Entity::Message | Entity::MailFolder, false) => &["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic"],

@@ -98,6 +98,7 @@ fn checked(
 fn converted(name: &str, value: Value, kind: Kind, directory: bool) -> Result<Value, GraphError> {
     match (kind, value) {
         (_, Value::Null) => Ok(Value::Null),
+        (Kind::Any, any) => Ok(any),
         (Kind::Text | Kind::Binary, Value::String(text)) => Ok(text.into()),
         (Kind::Flag, Value::Bool(flag)) => Ok(flag.into()),
         (Kind::Number, Value::Number(number)) if number.is_i64() => Ok(number.into()),

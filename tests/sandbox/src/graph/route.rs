@@ -1,6 +1,8 @@
 //! From a path to what it names.
 //! Never looks at tokens, methods or options.
 
+use super::attachments::Asked;
+use super::drives::path::{self as drive_path, DriveOf, DrivePath, Verb};
 use super::errors::GraphError;
 use crate::answer::decode;
 use crate::data::model::Entity;
@@ -48,6 +50,12 @@ pub(crate) enum Route {
     SendMail(Whose),
     /// The occurrences in a span of time.
     CalendarView(Whose, Parent),
+    /// What hangs on a message or event.
+    Attachments(Whose, Entity, String, Asked),
+    /// A message as MIME text.
+    Mime(Whose, String),
+    /// Something in a drive.
+    Drive(DrivePath),
     /// Folders inside a folder.
     ChildFolders(Whose, Entity, String),
 }
@@ -69,6 +77,9 @@ pub(crate) fn parse(path: &str) -> Result<Route, GraphError> {
 fn below_version(lower: &[&str], words: &[&str]) -> Result<Route, GraphError> {
     match lower {
         ["$batch"] => Ok(Route::Batch),
+        ["drives", _, ..] => drive(DriveOf::Id(words[1].to_owned()), &words[2..]),
+        ["drive", ..] => drive(DriveOf::User(Whose::Me), &words[1..]),
+        ["groups", _, "drive", ..] => drive(DriveOf::Group(words[1].to_owned()), &words[3..]),
         ["users"] => Ok(Route::Users),
         ["users", "$count"] => Ok(Route::UsersCount),
         ["users", _, ..] => below_user(Whose::User(words[1].to_owned()), &lower[2..], &words[2..]),
@@ -82,6 +93,11 @@ fn below_user(whose: Whose, lower: &[&str], words: &[&str]) -> Result<Route, Gra
     let named = |index: usize| Parent::Named(words[index].to_owned());
     match lower {
         [] => Ok(Route::User(whose)),
+        ["drive", ..] => drive(DriveOf::User(whose), &words[1..]),
+        ["drives"] => {
+            let of = DriveOf::User(whose);
+            Ok(Route::Drive(DrivePath { of, anchor: None, names: Vec::new(), verb: Verb::Drives }))
+        }
         ["sendmail" | "microsoft.graph.sendmail"] => Ok(Route::SendMail(whose)),
         ["calendarview"] => Ok(Route::CalendarView(whose, Parent::Whole)),
         ["calendar"] => Ok(Route::Item(whose, Entity::Calendar, None)),
@@ -129,6 +145,18 @@ fn items(
         [] => Ok(Route::Items(whose, entity, parent)),
         ["$count"] => Ok(Route::ItemsCount(whose, entity, parent)),
         [_] => Ok(Route::Item(whose, entity, Some(words[0].to_owned()))),
+        [_, "$value"] if entity == Entity::Message => Ok(Route::Mime(whose, words[0].to_owned())),
+        [_, "attachments", rest @ ..] if matches!(entity, Entity::Message | Entity::Event) => {
+            let asked = match rest {
+                [] => Asked::All,
+                ["$count"] => Asked::Count,
+                ["createuploadsession" | "microsoft.graph.createuploadsession"] => Asked::Session,
+                [_] => Asked::One(words[2].to_owned()),
+                [_, "$value"] => Asked::Raw(words[2].to_owned()),
+                _ => return Err(unknown_segment(words[3])),
+            };
+            Ok(Route::Attachments(whose, entity, words[0].to_owned(), asked))
+        }
         [_, action] => {
             let action = action.strip_prefix("microsoft.graph.").unwrap_or(action).to_owned();
             Ok(Route::Action(whose, entity, words[0].to_owned(), action))
@@ -137,11 +165,22 @@ fn items(
     }
 }
 
-/// Splits a path; `users('x')` is the same as `users/x`.
+fn drive(of: DriveOf, words: &[&str]) -> Result<Route, GraphError> {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    drive_path::parse(of, &words).map(Route::Drive)
+}
+
+/// Splits a path; `users('x')` is the same as `users/x`, except in a file's path, which stands between colons.
 fn segments(path: &str) -> Vec<String> {
-    let mut segments = Vec::new();
+    let mut segments: Vec<String> = Vec::new();
+    let mut in_file_path = false;
     for raw in path.split('/').filter(|segment| !segment.is_empty()) {
         let segment = decode(raw);
+        if in_file_path || (segment.ends_with(':') && segments.len() > 1) {
+            in_file_path = in_file_path != segment.ends_with(':');
+            segments.push(segment);
+            continue;
+        }
         match segment.strip_suffix("')").and_then(|rest| rest.split_once("('")) {
             Some((name, key)) if !name.is_empty() => {
                 segments.push(name.to_owned());
