@@ -2,8 +2,10 @@
 //! Never held over an await: the services lock, work and unlock.
 
 use crate::answer::Call;
+use crate::data::documents::Documents;
 use crate::data::drives::{Actor, Drives};
-use crate::data::tenant::Tenant;
+use crate::data::seeds;
+use crate::data::tenant::{Tenant, UserFacts};
 use crate::entra::assertion::Credentials;
 use crate::entra::identity::ArcChallenge;
 use crate::entra::sign_in::SignIns;
@@ -99,6 +101,8 @@ pub(crate) struct State {
     pub(crate) content_origin: String,
     /// The drives that somebody opened.
     pub(crate) drives: Drives,
+    /// Groups, plans, bookings and their like.
+    pub(crate) documents: Documents,
     /// Upload sessions by their secret.
     pub(crate) uploads: HashMap<String, Upload>,
     /// The latest requests to the content service, without their bodies.
@@ -150,8 +154,25 @@ impl State {
     }
 
     /// A group as the owner of its drive.
-    pub(crate) fn group_actor(&self, _group: &str) -> Option<Actor> {
-        None
+    pub(crate) fn group_actor(&self, group: &str) -> Option<Actor> {
+        let row = self.documents.get("groups", group)?;
+        let text =
+            |name: &str| row.fields.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+        Some(Actor { id: row.id.clone(), name: text("displayName"), address: text("mail") })
+    }
+
+    /// A group as the owner of a mailbox; groups without mail have none.
+    pub(crate) fn group_mailbox(&self, group: &str) -> Option<UserFacts> {
+        let actor = self.group_actor(group)?;
+        let has_mailbox = !actor.address.is_empty();
+        Some(UserFacts {
+            key: u32::MAX,
+            id: actor.id,
+            upn: actor.address,
+            name: actor.name,
+            administrator: false,
+            has_mailbox,
+        })
     }
 
     /// Opens every drive of the tenant, so that any id can be found.
@@ -161,6 +182,10 @@ impl State {
             let user = self.tenant.facts(key);
             let owner = Actor { id: user.id, name: user.name, address: user.upn };
             self.drives.of(&owner, false, personal);
+        }
+        let groups: Vec<String> = self.documents.table("groups").rows().map(|row| row.id.clone()).collect();
+        for owner in groups.iter().filter_map(|group| self.group_actor(group)).collect::<Vec<_>>() {
+            self.drives.of(&owner, true, personal);
         }
     }
 }
@@ -178,12 +203,14 @@ impl Shared {
         content_origin: String,
     ) -> Self {
         let tenant = Tenant::new(&options);
+        let documents = seeds::documents(&tenant);
         Self(Arc::new(Mutex::new(State {
             options,
             graph_origin,
             login_origin,
             content_origin,
             drives: Drives::default(),
+            documents,
             uploads: HashMap::new(),
             content_requests: VecDeque::new(),
             created: HashMap::new(),

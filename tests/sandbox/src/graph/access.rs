@@ -37,7 +37,16 @@ pub(crate) fn principal(state: &State, call: &Call) -> Result<Principal, GraphEr
 
 /// Whether a request to this resource is one that its mailbox limits.
 pub(crate) fn uses_mailbox(route: &Route) -> bool {
-    !matches!(route, Route::Users | Route::UsersCount | Route::User(_) | Route::Batch | Route::Drive(_))
+    !matches!(
+        route,
+        Route::Users
+            | Route::UsersCount
+            | Route::User(_)
+            | Route::Batch
+            | Route::Drive(_)
+            | Route::Resource(_)
+            | Route::Licenses(..)
+    )
 }
 
 /// Finds the user that a route names and checks that the caller may do this there.
@@ -61,7 +70,15 @@ pub(crate) fn check(
                 DriveOf::Group(_) | DriveOf::Id(_) => return Ok(None),
             }
         }
+        Route::Resource(path) => {
+            super::resources::check(principal, path, method)?;
+            match &path.whose {
+                Some(whose) => whose,
+                None => return Ok(None),
+            }
+        }
         Route::User(whose)
+        | Route::Licenses(whose, _)
         | Route::Attachments(whose, ..)
         | Route::Mime(whose, _)
         | Route::Items(whose, ..)
@@ -78,6 +95,10 @@ pub(crate) fn check(
             let text = "/me request is only valid with delegated authentication flow.";
             return Err(GraphError::bad_request(text));
         }
+        (Whose::Group(id), Some(_)) => {
+            state.group_mailbox(id).ok_or_else(|| GraphError::resource_not_found(id))?
+        }
+        (Whose::Group(_), None) => return Err(GraphError::access_denied()),
         (Whose::User(name), _) => match state.tenant.user(name) {
             Some(user) => user,
             None if uses_mailbox(route) => {
@@ -87,6 +108,9 @@ pub(crate) fn check(
             None => return Err(GraphError::resource_not_found(name)),
         },
     };
+    if matches!(route, Route::Resource(_)) {
+        return Ok(Some(user));
+    }
     if matches!(route, Route::Drive(_)) {
         if principal.user.as_ref().is_some_and(|own| own.id != user.id) {
             return Err(GraphError::new(403, "accessDenied", "Access denied"));
@@ -100,7 +124,8 @@ pub(crate) fn check(
     if !permitted(principal, needed(route, writes)) {
         return Err(GraphError::access_denied());
     }
-    if principal.user.as_ref().is_some_and(|own| own.id != user.id) {
+    let group = matches!(whose, Whose::Group(_));
+    if !group && principal.user.as_ref().is_some_and(|own| own.id != user.id) {
         return Err(GraphError::access_denied());
     }
     if !user.has_mailbox {
@@ -175,7 +200,15 @@ fn needed(route: &Route, writes: bool) -> &'static [&'static str] {
         | Route::Item(_, entity, _)
         | Route::Action(_, entity, ..)
         | Route::ChildFolders(_, entity, _) => *entity,
-        Route::Batch | Route::Users | Route::UsersCount | Route::User(_) | Route::Drive(_) => return &[],
+        Route::Batch
+        | Route::Users
+        | Route::UsersCount
+        | Route::User(_)
+        | Route::Drive(_)
+        | Route::Resource(_)
+        | Route::Licenses(..) => {
+            return &[];
+        }
     };
     match (entity, writes) {
         (Entity::Message | Entity::MailFolder, false) => &["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic"],

@@ -37,6 +37,15 @@ pub(crate) fn object(call: &Call) -> Result<Map<String, Value>, GraphError> {
     }
 }
 
+/// Checks the properties of a body against a type.
+pub(crate) fn of_shape(
+    object: Map<String, Value>,
+    shape: &'static Shape,
+    directory: bool,
+) -> Result<Map<String, Value>, GraphError> {
+    checked(object, shape, directory, true)
+}
+
 /// Checks the properties of a nested entity, such as the message of `sendMail`.
 pub(crate) fn nested(object: Map<String, Value>, entity: Entity) -> Result<Map<String, Value>, GraphError> {
     checked(object, entity.shape(), false, true)

@@ -4,7 +4,7 @@
 use super::errors::GraphError;
 use super::prefer::Prefer;
 use super::route::{Parent, Route};
-use super::{actions, attachments, drives, entity, listing, users, views, write};
+use super::{actions, attachments, drives, entity, licenses, listing, resources, users, views, write};
 use crate::answer::{Answer, Call};
 use crate::data::model::Entity;
 use crate::data::tenant::UserFacts;
@@ -56,6 +56,9 @@ pub(crate) fn carry_out(state: &mut State, call: &Call, context: &Context) -> Re
             attachments::carry_out(state, call, context, (*entity, id), asked)
         }
         ("GET", Route::Mime(_, id)) => entity::mime(state, context, id),
+        (_, Route::Resource(path)) => resources::carry_out(state, call, context, path),
+        ("POST", Route::Licenses(_, true)) => licenses::assign(state, call, context),
+        ("GET", Route::Licenses(_, false)) => Ok(licenses::details(state, context)),
         (_, Route::Drive(path)) => drives::carry_out(state, call, context, path),
         ("GET", Route::ChildFolders(_, entity, id)) => views::child_folders(state, context, *entity, id),
         ("GET", Route::CalendarView(_, parent)) => views::calendar_view(state, call, context, parent),

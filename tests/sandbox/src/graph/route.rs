@@ -4,6 +4,7 @@
 use super::attachments::Asked;
 use super::drives::path::{self as drive_path, DriveOf, DrivePath, Verb};
 use super::errors::GraphError;
+use super::resources::path::{self as resource_path, ResourcePath};
 use crate::answer::decode;
 use crate::data::model::Entity;
 
@@ -14,6 +15,8 @@ pub(crate) enum Whose {
     Me,
     /// `/users/{id or principal name}`.
     User(String),
+    /// `/groups/{id}`, which has a calendar.
+    Group(String),
 }
 
 /// The folder or calendar that items are asked of.
@@ -54,6 +57,10 @@ pub(crate) enum Route {
     Attachments(Whose, Entity, String, Asked),
     /// A message as MIME text.
     Mime(Whose, String),
+    /// A resource that is kept as JSON.
+    Resource(ResourcePath),
+    /// A user's licences: given and taken, or listed.
+    Licenses(Whose, bool),
     /// Something in a drive.
     Drive(DrivePath),
     /// Folders inside a folder.
@@ -80,12 +87,17 @@ fn below_version(lower: &[&str], words: &[&str]) -> Result<Route, GraphError> {
         ["drives", _, ..] => drive(DriveOf::Id(words[1].to_owned()), &words[2..]),
         ["drive", ..] => drive(DriveOf::User(Whose::Me), &words[1..]),
         ["groups", _, "drive", ..] => drive(DriveOf::Group(words[1].to_owned()), &words[3..]),
+        ["groups", _, "events" | "calendar" | "calendarview", ..] => {
+            below_user(Whose::Group(words[1].to_owned()), &lower[2..], &words[2..])
+        }
         ["users"] => Ok(Route::Users),
         ["users", "$count"] => Ok(Route::UsersCount),
         ["users", _, ..] => below_user(Whose::User(words[1].to_owned()), &lower[2..], &words[2..]),
         ["me", ..] => below_user(Whose::Me, &lower[1..], &words[1..]),
         [] => Err(GraphError::bad_request("Empty Path")),
-        _ => Err(unknown_segment(words[0])),
+        _ => resource_path::find(None, lower, words)
+            .map(Route::Resource)
+            .ok_or_else(|| unknown_segment(words[0])),
     }
 }
 
@@ -98,6 +110,11 @@ fn below_user(whose: Whose, lower: &[&str], words: &[&str]) -> Result<Route, Gra
             let of = DriveOf::User(whose);
             Ok(Route::Drive(DrivePath { of, anchor: None, names: Vec::new(), verb: Verb::Drives }))
         }
+        ["assignlicense" | "microsoft.graph.assignlicense"] => Ok(Route::Licenses(whose, true)),
+        ["licensedetails"] => Ok(Route::Licenses(whose, false)),
+        ["planner" | "todo" | "calendargroups", ..] => resource_path::find(Some(whose), lower, words)
+            .map(Route::Resource)
+            .ok_or_else(|| unknown_segment(words[0])),
         ["sendmail" | "microsoft.graph.sendmail"] => Ok(Route::SendMail(whose)),
         ["calendarview"] => Ok(Route::CalendarView(whose, Parent::Whole)),
         ["calendar"] => Ok(Route::Item(whose, Entity::Calendar, None)),
@@ -225,7 +242,7 @@ mod tests {
         for (path, expected) in cases {
             assert_eq!(parse(path), Ok(expected), "{path}");
         }
-        for path in ["/v1.0/groups", "/v1.0/me/unicorns", "/beta/me", "/v2.0/me", "/"] {
+        for path in ["/v1.0/unicorns", "/v1.0/me/unicorns", "/beta/me", "/v2.0/me", "/"] {
             assert_eq!(parse(path).unwrap_err().status, 400, "{path}");
         }
     }

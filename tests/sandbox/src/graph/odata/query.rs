@@ -79,6 +79,11 @@ impl Query {
         Ok(query)
     }
 
+    /// Refuses what the directory does not do, or only as an advanced query.
+    pub(crate) fn check_directory(&self, call: &Call) -> Result<(), GraphError> {
+        check_directory(call, self)
+    }
+
     /// Reads the options of a request on a type that is taken from the metadata as it is.
     pub(crate) fn of_type(call: &Call, type_name: &str) -> Result<Self, GraphError> {
         Self::read(call, shape(type_name), false)
