@@ -338,6 +338,11 @@ fn select(object: &Object, fields: &[String], columns: &[Column], residual: &[&C
     if fields.is_empty() && object.default_needs_no_select() && !needs_naming {
         return Vec::new();
     }
+    let mut wanted = columns.iter().chain(residual.iter().map(|condition| &condition.column));
+    // `$select` refuses the bare name of a property that only a derived type has; without it everything comes.
+    if object.home() != Home::Directory && wanted.any(|column| column.derived) {
+        return Vec::new();
+    }
     let mut select = Vec::new();
     for column in columns.iter().chain(residual.iter().map(|condition| &condition.column)) {
         select_property(&mut select, column);
