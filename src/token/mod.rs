@@ -40,6 +40,8 @@ mod model_tests;
 #[cfg(test)]
 mod model_world_tests;
 #[cfg(test)]
+mod redaction_tests;
+#[cfg(test)]
 mod store_flow_tests;
 #[cfg(test)]
 mod testing;

@@ -296,3 +296,50 @@ async fn two_thousand_sequences_of_trouble_keep_the_refresh_token_issued_last() 
     }
     eprintln!("{sequences} sequences with {troubles} troubles in {:?}", began.elapsed());
 }
+
+/// Panics when it is asked for the first and the third token.
+#[derive(Debug, Default)]
+struct Panicking(Mutex<u32>);
+
+impl InMemory for Panicking {
+    fn exchange(&self, form: String, now: Timestamp) -> BoxFuture<'_, Outcome> {
+        async move {
+            let number = {
+                let mut count = self.0.lock().unwrap();
+                *count += 1;
+                *count
+            };
+            assert!(number % 2 == 0, "on purpose, after {} bytes", form.len());
+            let body = format!(
+                r#"{{"token_type":"Bearer","expires_in":3600,"access_token":"at-{number}","refresh_token":"rt-{number}"}}"#
+            );
+            answer::classify(200, &HeaderMap::new(), body.as_bytes(), now)
+        }
+        .boxed()
+    }
+}
+
+/// Row 40: a panic in a refresh costs this try; the next one goes on from the same refresh token.
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_refresh_is_retried_and_hurts_nobody_else() {
+    let clock = Clock::simulated(Timestamp::from_seconds(1_700_000_000));
+    let (panicking, places) = (Arc::new(Panicking::default()), Places::new(4));
+    let (store, others) = (memory("panics"), memory("well"));
+    let broken = connection("a").seeded(None, Some("rt-0")).finish();
+    let well = connection("b").seeded(Some(("given", 36_000)), Some("rt-0")).finish();
+    let handle =
+        drive_with(&broken, store.clone(), clock.clone(), shipped(), &places, Some(panicking.clone()));
+    let neighbour = drive_with(&well, others, clock, shipped(), &places, Some(panicking));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let status = handle.status();
+    assert_eq!(status.last_error.unwrap().code, "internal");
+    assert_eq!(status.state, ConnectionState::Degraded);
+    assert_eq!(neighbour.status().state, ConnectionState::Ok);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(handle.current().unwrap().secret.expose(), "at-2");
+    assert_eq!(stored_refresh_token(&*store).await, "rt-2");
+    // The same once more, while a token is in use; the place at the server has been given back.
+    assert!(handle.refresh_now(Duration::from_secs(60)).await.is_err());
+    assert!(handle.current().is_some(), "the token that still works goes on working");
+    assert_eq!(handle.refresh_now(Duration::from_secs(60)).await.unwrap().secret.expose(), "at-4");
+}
