@@ -1,14 +1,16 @@
 //! Plans for Graph paths. Their types are not looked up: fields are taken as written, conditions go to the service by the
 //! form of their value, and what the service does not know it refuses in its own words. Pure.
 
-use super::condition::check;
+use std::sync::Arc;
+
 use super::error::QueryError;
-use super::odata::push;
-use super::plan::{
-    Cell, Filter, Plan, Scan, Slots, advanced, one_page, refuse_repeated, select_property, top,
-};
+use super::plan::{Cell, Plan, Refused, Scan, Slots, Then, refuse_repeated};
+use super::plan_named::{chunked, evaluated};
 use super::request::QueryRequest;
 use super::residual::Residual;
+use super::scan::{Options, advanced, one_page, select_property, top};
+use super::split::{Filter, split};
+use super::tree::Tree;
 use crate::catalog::{Column, ColumnKind, FilterOps, GraphPath, Home};
 use crate::connection::Connection;
 
@@ -43,54 +45,79 @@ pub(super) fn plan_path(
     let columns = request.fields.iter().map(|field| column(field, home)).collect::<Result<Vec<_>, _>>()?;
     refuse_repeated(&columns)?;
 
-    let mut scan = Scan { path: path.encoded().to_owned(), mailbox: path.mailbox(), ..Scan::default() };
-    let mut residual = Vec::new();
-    let mut filters_need_advanced = false;
-    for condition in &request.conditions {
-        let checked = check(&column(&condition.field, home)?, condition)?;
-        let pushed = push(&checked, home);
-        filters_need_advanced |= pushed.advanced && pushed.filter.is_some();
-        if let Some(text) = pushed.filter {
-            scan.filters.push(Filter { column: checked.column.name.clone(), text });
-        }
-        if pushed.residual {
-            residual.push(checked);
-        }
+    let mut conjuncts = Vec::new();
+    for (index, node) in request.conditions.iter().enumerate() {
+        let place = format!("conditions[{index}]");
+        let tree = Tree::build(node, &place, &mut |condition| column(&condition.field, home))?;
+        conjuncts.extend(tree.conjuncts());
     }
-    for order in &request.order_by {
-        let path = column(&order.field, home)?.odata_path();
-        scan.order.push(if order.descending { format!("{path} desc") } else { path });
+    let split = split(conjuncts, home);
+    let mut order = Vec::new();
+    for asked in &request.order_by {
+        let path = column(&asked.field, home)?.odata_path();
+        order.push(if asked.descending { format!("{path} desc") } else { path });
     }
-    scan.advanced = advanced(home, filters_need_advanced, &scan.order);
+    let several = split.chunks.len() > 1;
+    if several && !order.is_empty() {
+        let message = "A list of so many values is asked for in several requests, whose rows cannot be sorted here. Give \
+                       fewer values, or leave orderBy out.";
+        return Err(QueryError::request("bad_order", message));
+    }
+    let pushed = |filters: &[Filter]| filters.iter().any(|filter| filter.pushed.advanced);
+    let advanced = advanced(home, pushed(&split.filters) || pushed(&split.chunks), &order);
     let whole_rows = columns.is_empty();
+    let mut select = Vec::new();
     if !whole_rows {
-        for column in columns.iter().chain(residual.iter().map(|condition| &condition.column)) {
-            select_property(&mut scan.select, column);
-        }
+        let residual = split.residual.iter().flat_map(Tree::leaves).map(|condition| &condition.column);
+        columns.iter().chain(residual).for_each(|column| select_property(&mut select, column));
     }
     let offset = request.offset.unwrap_or(0);
+    let narrowed = !split.residual.is_empty();
     // `$top` is refused by single entities and by many collections, so it is sent only where it is known to be taken, or
     // where the operator has set a page size.
-    scan.top = top(path.largest_page(), connection, request, offset, !residual.is_empty());
-    let fits_one_page = one_page(scan.top, request, offset, !residual.is_empty());
+    let top = top(path.largest_page(), connection, request, offset, narrowed);
+    let options = Options { select, filters: split.filters.clone(), order, top, skip: 0, advanced };
+    let scan = |chunk: Option<&Filter>| {
+        let mut options = options.clone();
+        options.filters.extend(chunk.cloned());
+        Scan {
+            request: options.request(path.encoded(), path.mailbox()),
+            places: Arc::new([]),
+            rows: None,
+            refused: Refused::Fails(&[]),
+            then: Then::Deliver,
+        }
+    };
+    let scans = match split.chunks.as_slice() {
+        [] => vec![scan(None)],
+        chunks => chunks.iter().map(|chunk| scan(Some(chunk))).collect(),
+    };
     let mut slots = Slots::default();
+    let service = Some(options.filter()).filter(|filter| !filter.is_empty());
     Ok(Plan {
-        first: scan.into_request(),
-        rest: Vec::new(),
+        scans,
+        in_order: !several,
         cells: columns.iter().map(|column| Cell::Slot(slots.of(&column.path))).collect(),
         whole_rows,
-        residual: residual
+        residual: split
+            .residual
             .iter()
-            .map(|condition| Residual::new(slots.of(&condition.column.path), condition))
+            .map(|tree| Residual::new(tree, &mut |column| slots.of(&column.path)))
             .collect(),
-        residual_fields: residual.iter().map(|condition| condition.column.name.clone()).collect(),
+        sort: Vec::new(),
         slots: slots.0,
         columns,
         limit: request.limit,
         max_rows: connection.max_rows.filter(|_| request.limit.is_none()),
         offset,
-        one_page: fits_one_page,
-        absent_codes: &[],
+        one_page: !several && one_page(top, request, offset, narrowed),
+        evaluated: evaluated(
+            chunked(service, &split.chunks),
+            &split.residual,
+            !options.order.is_empty(),
+            false,
+        ),
+        notes: Vec::new(),
     })
 }
 
