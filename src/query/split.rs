@@ -41,10 +41,14 @@ pub(super) fn split(conjuncts: Vec<Tree>, home: Home) -> Split {
     let mut length = 0;
     for tree in conjuncts {
         if split.chunks.is_empty()
-            && let Some(chunks) = chunks(&tree, home)
+            && let Some(mut chunks) = chunks(&tree, home)
         {
-            split.chunks = chunks;
-            length += split.chunks.iter().map(Filter::length).max().unwrap_or(0);
+            length += chunks.iter().map(Filter::length).max().unwrap_or(0);
+            match chunks.len() {
+                // The values were the same ones over and over.
+                1 => split.filters.append(&mut chunks),
+                _ => split.chunks = chunks,
+            }
             continue;
         }
         let filter = conjunct(&tree, home).filter(|filter| length + filter.length() <= LONGEST_FILTER);
@@ -107,8 +111,8 @@ fn chunks(tree: &Tree, home: Home) -> Option<Vec<Filter>> {
             home,
         )
     };
-    let most = values.iter().map(|value| value.odata().len() * 3 + 3 * column.name.len() + 12).max()?;
-    let size = (LONGEST_FILTER / 2 / most.max(1)).clamp(1, MOST_ALTERNATIVES);
+    let most = values.iter().filter_map(|value| chunk(&[value])).map(|filter| filter.length()).max()?;
+    let size = (LONGEST_FILTER * 2 / 3 / most.max(1)).clamp(1, MOST_ALTERNATIVES);
     let filters = values.chunks(size).map(chunk).collect::<Option<Vec<_>>>()?;
     filters.iter().all(|filter| filter.pushed.exact && filter.length() <= LONGEST_FILTER).then_some(filters)
 }
