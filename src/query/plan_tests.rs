@@ -154,6 +154,173 @@ fn conditions_become_filters_or_stay_with_the_agent() {
 }
 
 #[test]
+fn trees_are_split_between_the_service_and_the_agent() {
+    let leaf = |field: &str, operator: &str, value: Value| json!({"field": field, "operator": operator, "value": value});
+    let read = || leaf("isRead", "=", json!(true));
+    let urgent = || leaf("importance", "=", json!("high"));
+    let preview = || leaf("bodyPreview", "contains", json!("x"));
+    let mobile = |operator: &str, value: Value| leaf("mobilePhone", operator, value);
+    let null = Value::Null;
+    for (object, conditions, expected) in [
+        ("Messages", json!([{"or": [read(), urgent()]}]), "(isRead eq true or importance eq 'high')"),
+        ("Messages", json!({"or": [read(), urgent()]}), "(isRead eq true or importance eq 'high')"),
+        ("Messages", json!([{"or": [read(), preview()]}]), "|(isRead = true or bodyPreview contains 'x')"),
+        (
+            "Messages",
+            json!([{"or": [read(), {"and": [urgent(), preview()]}]}]),
+            "(isRead eq true or importance eq 'high') |(isRead = true or (importance = 'high' and bodyPreview contains 'x'))",
+        ),
+        (
+            "Messages",
+            json!([{"and": [read(), preview()]}, urgent()]),
+            "isRead eq true and importance eq 'high' |bodyPreview contains 'x'",
+        ),
+        ("Messages", json!([{"not": {"or": [read(), urgent()]}}]), "isRead ne true and importance ne 'high'"),
+        (
+            "Messages",
+            json!([{"not": {"and": [read(), urgent()]}}]),
+            "(isRead ne true or importance ne 'high')",
+        ),
+        ("Messages", json!([{"not": {"not": read()}}]), "isRead eq true"),
+        (
+            "Messages",
+            json!([{"or": [urgent(), leaf("importance", "in", json!(["low"]))]}]),
+            "(importance eq 'high' or importance eq 'low')",
+        ),
+        (
+            "Messages",
+            json!([leaf("importance", "not in", json!(["low", "high"]))]),
+            "importance ne 'low' and importance ne 'high'",
+        ),
+        (
+            "Messages",
+            json!([{"or": [read(), leaf("importance", "not in", json!(["low", "high"]))]}]),
+            "(isRead eq true or (importance ne 'low' and importance ne 'high'))",
+        ),
+        (
+            "Messages",
+            json!([leaf("receivedDateTime", "between", json!(["2026-01-01", "2026-02-01"]))]),
+            "receivedDateTime ge 2026-01-01T00:00:00Z and receivedDateTime le 2026-02-01T00:00:00Z",
+        ),
+        (
+            "Messages",
+            json!([leaf("receivedDateTime", "not between", json!(["2026-01-01", "2026-02-01"]))]),
+            "(receivedDateTime lt 2026-01-01T00:00:00Z or receivedDateTime gt 2026-02-01T00:00:00Z)",
+        ),
+        // Rows without a value fulfil the opposite, which Outlook cannot be asked for.
+        (
+            "Messages",
+            json!([{"not": leaf("sentDateTime", ">", json!("2026-01-01"))}]),
+            "|not sentDateTime > 2026-01-01T00:00:00Z",
+        ),
+        ("Messages", json!([leaf("subject", "not like", json!("a%"))]), "|subject not starts-with 'a'"),
+        ("Messages", json!([leaf("subject", "not contains", json!("a"))]), "|subject not contains 'a'"),
+        (
+            "Messages",
+            json!([leaf("from_emailAddress_address", "!=", json!("a@b.c"))]),
+            "from/emailAddress/address ne 'a@b.c'",
+        ),
+        (
+            "Users",
+            json!([mobile("not starts-with", json!("+1"))]),
+            "(not(startswith(mobilePhone,'+1')) or mobilePhone eq null) +eventual",
+        ),
+        ("Users", json!([{"not": mobile(">=", json!("1"))}]), "|not mobilePhone >= '1'"),
+        ("Users", json!([mobile("not like", json!("a%b"))]), "|mobilePhone not like 'a%b'"),
+        (
+            "Users",
+            json!([{"or": [mobile("is null", null.clone()), leaf("city", "=", json!("x"))]}]),
+            "(mobilePhone eq null or city eq 'x') +eventual",
+        ),
+        (
+            "Users",
+            json!([mobile("is not null", null), mobile("in", json!(["1", "2", "1"]))]),
+            "mobilePhone ne null and mobilePhone in ('1','2','1') +eventual",
+        ),
+    ] {
+        let plan = planned(json!({"object": object, "fields": ["id"], "conditions": conditions}));
+        let mut text = plan.evaluated.service.clone().unwrap_or_default();
+        if plan.scans[0].request.headers.iter().any(|(name, _)| *name == "ConsistencyLevel") {
+            text.push_str(" +eventual");
+        }
+        if !plan.evaluated.agent.is_empty() {
+            text = format!("{text} |{}", plan.evaluated.agent.join(" & ")).trim_start().to_owned();
+        }
+        assert_eq!(text, expected, "{conditions}");
+    }
+}
+
+#[test]
+fn filters_stay_short() {
+    let long = "x".repeat(900);
+    let many: Vec<Value> = (0..9)
+        .map(|number| json!({"field": "subject", "operator": "contains", "value": format!("{number}{long}")}))
+        .collect();
+    let plan = planned(json!({"object": "Messages", "fields": ["id"], "conditions": many}));
+    assert!(plan.scans[0].request.path.len() < 4096);
+    assert_eq!((plan.scans.len(), plan.evaluated.agent.len()), (1, 6), "three fit, the agent has the rest");
+
+    let values: Vec<String> = (0..1000).map(|number| format!("n{number}")).collect();
+    let list = json!([{"field": "displayName", "operator": "in", "value": values}]);
+    let plan = planned(json!({"object": "Users", "fields": ["id"], "conditions": list}));
+    assert_eq!(plan.scans.len(), 67, "fifteen a request");
+    assert!(!plan.in_order && plan.evaluated.agent.is_empty());
+    let or: Vec<Value> = (0..16)
+        .map(|number| json!({"field": "city", "operator": "starts-with", "value": format!("{number}")}))
+        .collect();
+    let plan = planned(json!({"object": "Users", "fields": ["id"], "conditions": {"or": or}}));
+    assert_eq!(
+        (plan.evaluated.service, plan.evaluated.agent.len()),
+        (None, 1),
+        "more than fifteen alternatives"
+    );
+}
+
+#[test]
+fn several_places_make_several_scans() {
+    let user = |value: Value| json!({"field": "UserId", "operator": "in", "value": value});
+    let folder = json!({"field": "ParentFolderId", "operator": "in", "value": ["f", "F", "f"]});
+    let paths = |conditions: Value, more: Value| {
+        let mut value = json!({"object": "Messages", "fields": ["id"], "conditions": conditions});
+        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let plan = planned(value);
+        let paths: Vec<String> = plan
+            .scans
+            .iter()
+            .map(|scan| percent_decode_str(&scan.request.path).decode_utf8_lossy().into_owned())
+            .collect();
+        (paths, plan.in_order, plan.sort.len(), plan.offset)
+    };
+    let (found, in_order, sorts, offset) =
+        paths(json!([user(json!(["a", "B", "A", "b"]))]), json!({"offset": 3, "limit": 2}));
+    assert_eq!(found, ["users/a/messages?$select=id&$top=5", "users/B/messages?$select=id&$top=5"]);
+    assert_eq!((in_order, sorts, offset), (false, 0, 3));
+    let (found, ..) = paths(json!([user(json!(["a", "b"])), folder]), json!({}));
+    let ends: Vec<&str> = found.iter().map(|path| path.split("/messages").next().unwrap()).collect();
+    assert_eq!(
+        ends,
+        ["users/a/mailFolders/f", "users/b/mailFolders/f", "users/a/mailFolders/F", "users/b/mailFolders/F"]
+    );
+    let newest = json!({"orderBy": [{"field": "receivedDateTime", "descending": true}], "limit": 5});
+    let (found, _, sorts, _) = paths(json!([user(json!(["a", "b"]))]), newest.clone());
+    assert_eq!(
+        (found[1].as_str(), sorts),
+        ("users/b/messages?$select=id,receivedDateTime&$orderby=receivedDateTime desc&$top=5", 1)
+    );
+    let (found, ..) =
+        paths(json!([user(json!(["a", "b"])), {"field": "isRead", "operator": "=", "value": true}]), newest);
+    assert!(
+        found[0].contains("$filter=receivedDateTime ge 1900-01-01T00:00:00Z and isRead eq true&"),
+        "{found:?}"
+    );
+    let (found, _, sorts, _) =
+        paths(json!([user(json!(["a", "b"]))]), json!({"orderBy": [{"field": "subject"}], "limit": 5}));
+    assert_eq!((found[0].as_str(), sorts), ("users/a/messages?$select=id,subject&$top=1000", 1));
+    let (found, ..) = paths(json!([user(json!(["*"]))]), json!({}));
+    assert_eq!(found, ["users?$select=id&$top=999"]);
+}
+
+#[test]
 fn fields_order_limit_and_offset() {
     for (value, expected) in [
         (json!({"object": "Messages"}), "me/messages?$top=100"),
