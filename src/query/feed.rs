@@ -169,7 +169,11 @@ impl Feed {
             let scan = match self.waiting.pop_front() {
                 None => return,
                 Some(Next::Scan(scan)) => *scan,
-                Some(Next::User(maker, id)) => maker.user(&id),
+                // A plan is made only if this works for any user.
+                Some(Next::User(maker, id)) => match maker.user(&id) {
+                    Ok(scan) => scan,
+                    Err(_) => continue,
+                },
             };
             let mut pages = self.graph.pages(scan.request.clone(), self.context.clone());
             pages.set_read_ahead(self.read_ahead);

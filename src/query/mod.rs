@@ -13,8 +13,7 @@ mod operator;
 mod pipeline;
 mod places;
 mod plan;
-mod plan_named;
-mod plan_path;
+mod plan_object;
 #[cfg(test)]
 mod plan_tests;
 mod request;
@@ -26,6 +25,7 @@ mod split;
 mod stream;
 #[cfg(test)]
 pub(crate) mod test_support;
+mod time_range;
 mod tree;
 
 pub use encode::Encoding;

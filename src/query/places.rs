@@ -1,14 +1,15 @@
-//! Conditions that choose where rows are read from: whose mailbox, which folder or calendar, which records. They become
-//! paths instead of filters, one for each place. Pure.
+//! Conditions that choose where rows are read from: whose mailbox, which folder or calendar, which records, which range of
+//! time. They become paths and options instead of filters. Pure.
 
 use super::condition::{Checked, Comparison, Test};
 use super::error::QueryError;
 use super::literal::Literal;
 use super::request::{Condition, ConditionNode, Operator};
+use super::time_range::TimeRange;
 use super::tree::Tree;
-use crate::catalog::{Column, ColumnSource, Home, Object, PathPart};
+use crate::catalog::{Column, ColumnSource, Home, Object, RouteUse};
 
-/// The most places of one query.
+/// The most places that one condition may name.
 const MOST_PLACES: usize = 1000;
 /// The word that stands for every user.
 const EVERYBODY: &str = "*";
@@ -29,18 +30,17 @@ pub(super) enum Users {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
     pub(super) users: Users,
-    pub(super) parts: Option<(&'static PathPart, Vec<String>)>,
+    /// Values of place columns by their declared names.
+    pub(super) given: Vec<(&'static str, Vec<String>)>,
     pub(super) ids: Option<Vec<String>>,
+    pub(super) range: TimeRange,
 }
 
 /// Takes the conditions that choose places out of the others, which are checked.
 ///
 /// # Errors
 /// A sentence naming the field, the fault and its place in the request.
-pub(super) fn places(
-    object: &'static Object,
-    nodes: &[ConditionNode],
-) -> Result<(Places, Vec<Tree>), QueryError> {
+pub(super) fn places(object: &Object, nodes: &[ConditionNode]) -> Result<(Places, Vec<Tree>), QueryError> {
     let mut places = Places::default();
     let mut others = Vec::new();
     let mut waiting: Vec<(&ConditionNode, String)> =
@@ -54,7 +54,7 @@ pub(super) fn places(
             ConditionNode::Is(condition)
                 if places.take(object, condition).map_err(|error| error.at(&at))? => {}
             node => {
-                let tree = Tree::build(node, &at, &mut |condition| column(object, condition))?;
+                let tree = Tree::build(node, &at, &mut |condition| free_column(object, condition))?;
                 for tree in tree.conjuncts() {
                     match ids(object, &tree).filter(|_| places.ids.is_none()) {
                         Some(ids) => places.ids = Some(ids),
@@ -67,29 +67,40 @@ pub(super) fn places(
     Ok((places, others))
 }
 
+/// The column of a field as written; a path's column goes by the name it was asked for.
+pub(super) fn column(object: &Object, field: &str) -> Result<Column, QueryError> {
+    let field = field.trim();
+    let mut found =
+        object.column(field).map_err(|error| QueryError::unknown_field(field, error))?.into_owned();
+    if object.has_whole_rows() {
+        field.clone_into(&mut found.name);
+    }
+    Ok(found)
+}
+
 impl Places {
     /// Takes `condition`, if it chooses a place.
-    fn take(&mut self, object: &'static Object, condition: &Condition) -> Result<bool, QueryError> {
+    fn take(&mut self, object: &Object, condition: &Condition) -> Result<bool, QueryError> {
         let field = condition.field.trim();
-        let chooses = matches!(condition.operator, Operator::Equal | Operator::In);
-        let column = object.column(field);
-        if let Some(part) = object.part(field)
-            && (chooses || column.is_err())
+        if let Some(range) = object.range()
+            && self.range.take(range, condition)?
         {
-            let values = values(field, condition)?;
-            if let Some((earlier, _)) = &self.parts {
-                let message = format!(
-                    "'{}' and '{}' both choose where {} are read from. Give one of them.",
-                    earlier.column,
-                    part.column,
-                    object.name()
-                );
-                return Err(QueryError::field("bad_request", field, message));
-            }
-            self.parts = Some((part, values));
             return Ok(true);
         }
-        let user = column.is_ok_and(|column| column.source == ColumnSource::Place && column.name == "UserId");
+        let chooses = matches!(condition.operator, Operator::Equal | Operator::In);
+        let known = column(object, field);
+        let is_property = known.as_ref().is_ok_and(|column| column.source == ColumnSource::Property);
+        let place = object.place_column(RouteUse::List, field).filter(|_| chooses || !is_property);
+        if let Some(place) = place {
+            let values = values(field, condition)?;
+            if self.given.iter().any(|(given, _)| *given == place) {
+                let message = format!("'{place}' is given twice. Give one condition, with 'in' for several.");
+                return Err(QueryError::field("bad_request", field, message));
+            }
+            self.given.push((place, values));
+            return Ok(true);
+        }
+        let user = known.is_ok_and(|column| is_user(&column));
         if user {
             if self.users != Users::Default {
                 let message = "'UserId' is given twice. Give one condition, with 'in' for several users.";
@@ -105,36 +116,53 @@ impl Places {
     }
 }
 
+fn is_user(column: &Column) -> bool {
+    column.source == ColumnSource::Place && column.name.eq_ignore_ascii_case("UserId")
+}
+
 /// The column of a condition that chooses no place.
-fn column(object: &Object, condition: &Condition) -> Result<Column, QueryError> {
+fn free_column(object: &Object, condition: &Condition) -> Result<Column, QueryError> {
     let field = condition.field.trim();
-    let column = object.column(field);
-    if object.part(field).is_some() && column.is_err()
-        || column.as_ref().is_ok_and(|column| column.source == ColumnSource::Place && column.name == "UserId")
-    {
+    let known = column(object, field);
+    let is_property = known.as_ref().is_ok_and(|column| column.source == ColumnSource::Property);
+    let chooses = object.place_column(RouteUse::List, field).is_some();
+    if chooses && !is_property || known.as_ref().is_ok_and(is_user) {
         let message = format!(
             "'{field}' chooses where rows are read from, so it stands with '=' or 'in' among the conditions that must \
              all hold, not inside 'or' or 'not'."
         );
         return Err(QueryError::field("bad_operator", field, message));
     }
-    let column = column.map_err(|error| QueryError::unknown_field(field, error))?;
-    if column.source == ColumnSource::Place {
-        let message = format!(
-            "Microsoft Graph has no {} of a group, so '{field}' cannot be a condition here. Remove it.",
-            object.name().to_lowercase()
-        );
-        return Err(QueryError::field("bad_request", field, message));
+    let column = known?;
+    match column.source {
+        ColumnSource::Property | ColumnSource::Etag | ColumnSource::Related => Ok(column),
+        ColumnSource::Place if column.name.eq_ignore_ascii_case("GroupId") => {
+            let message = format!(
+                "Microsoft Graph has no {} of a group, so '{field}' cannot be a condition here. Remove it.",
+                object.name().to_lowercase()
+            );
+            Err(QueryError::field("bad_request", field, message))
+        }
+        ColumnSource::FilterOnly => {
+            let message = format!(
+                "'{field}' bounds the range of time that is shown, so it stands with '=', '>=', '<=' or 'between' among \
+                 the conditions that must all hold."
+            );
+            Err(QueryError::field("bad_operator", field, message))
+        }
+        ColumnSource::Place | ColumnSource::CreateOnly => {
+            let message =
+                format!("No row of {} has '{field}', so it cannot be a condition. Remove it.", object.name());
+            Err(QueryError::field("bad_request", field, message))
+        }
     }
-    Ok(column.clone())
 }
 
 fn values(field: &str, condition: &Condition) -> Result<Vec<String>, QueryError> {
-    let one = std::slice::from_ref(&condition.value);
     let values = match (condition.operator, condition.value.as_array()) {
-        (Operator::Equal, _) => one,
-        (Operator::In, Some(list)) if !list.is_empty() => list.as_slice(),
-        (Operator::In, _) => &[],
+        (Operator::Equal, _) => std::slice::from_ref(&condition.value),
+        (Operator::In, Some(list)) => list.as_slice(),
+        (Operator::In, None) => &[],
         _ => {
             let message = format!(
                 "'{field}' chooses where rows are read from and can be compared with '=' and 'in' only."
@@ -142,8 +170,11 @@ fn values(field: &str, condition: &Condition) -> Result<Vec<String>, QueryError>
             return Err(QueryError::field("bad_operator", field, message));
         }
     };
-    let whole = values.iter().all(|value| value.as_str().is_some_and(|text| !text.trim().is_empty()));
-    if values.is_empty() || !whole {
+    let text = |value: &serde_json::Value| {
+        value.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned)
+    };
+    let texts: Option<Vec<String>> = values.iter().map(text).collect();
+    let Some(texts) = texts.filter(|texts| !texts.is_empty()) else {
         let (operator, example) = match condition.operator {
             Operator::In => ("in", "[\"…\", \"…\"]"),
             _ => ("=", "\"…\""),
@@ -152,14 +183,15 @@ fn values(field: &str, condition: &Condition) -> Result<Vec<String>, QueryError>
             "'{field}' needs an id as text. Write for example {{\"field\":\"{field}\",\"operator\":\"{operator}\",\"value\":{example}}}."
         );
         return Err(QueryError::field("bad_value", field, message));
-    }
+    };
     // The same place twice would bring its rows twice. Ids of Outlook's folders and calendars differ by case; users and
     // groups do not.
     let fold = matches!(field.to_ascii_lowercase().as_str(), "userid" | "groupid");
     let mut seen = std::collections::HashSet::new();
-    let texts = values.iter().filter_map(|value| value.as_str()).map(|text| text.trim().to_owned());
-    let found: Vec<String> =
-        texts.filter(|text| seen.insert(if fold { text.to_lowercase() } else { text.clone() })).collect();
+    let found: Vec<String> = texts
+        .into_iter()
+        .filter(|text| seen.insert(if fold { text.to_lowercase() } else { text.clone() }))
+        .collect();
     if found.len() > MOST_PLACES {
         let message = format!("'{field}' has {} values; {MOST_PLACES} are the most.", found.len());
         return Err(QueryError::field("bad_value", field, message));
@@ -171,7 +203,7 @@ fn values(field: &str, condition: &Condition) -> Result<Vec<String>, QueryError>
 /// id at all, so each record is read by its own path.
 fn ids(object: &Object, tree: &Tree) -> Option<Vec<String>> {
     let Tree::Is(Checked { column, negated: false, test }) = tree else { return None };
-    if column.name != "id" {
+    if column.name != "id" || !object.has_record_route() {
         return None;
     }
     let text = |literal: &Literal| match literal {
@@ -180,7 +212,7 @@ fn ids(object: &Object, tree: &Tree) -> Option<Vec<String>> {
     };
     match test {
         Test::Compare(Comparison::Equal, literal) => Some(vec![text(literal)?]),
-        Test::OneOf(values) if object.home() == Home::Mailbox => {
+        Test::OneOf(values) if object.home() != Home::Directory => {
             // Ids of Outlook differ by case, so only the same text is the same record.
             let mut seen = std::collections::HashSet::new();
             let ids = values.iter().map(text).collect::<Option<Vec<_>>>()?;

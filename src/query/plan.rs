@@ -6,19 +6,21 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use super::error::QueryError;
-use super::plan_named::plan_named;
-use super::plan_path::plan_path;
+use super::plan_object::plan_object;
 use super::request::QueryRequest;
 use super::residual::Residual;
 use super::scan::Maker;
 use super::sort::SortKey;
-use crate::catalog::{Column, ObjectKind, find_object};
+use crate::catalog::{Catalog, Column, Object};
+use crate::clock::Timestamp;
 use crate::connection::Connection;
 use crate::graph::GraphRequest;
 
 /// What a query comes to.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What is queried.
+    pub object: Arc<Object>,
     /// What is read; with more than one, side by side.
     pub scans: Vec<Scan>,
     /// Whether the rows of one scan come before those of the next. Otherwise they come as they arrive: those of one
@@ -120,19 +122,20 @@ impl Evaluated {
     }
 }
 
-/// Plans `request` on `connection`. `user_id`: the connection's `UserId` with its variables replaced.
+/// Plans `request` on `connection` by `catalog`. `user_id`: the connection's `UserId` with its variables replaced. `now`
+/// bounds the range of a calendar view for which the caller gives none.
 ///
 /// # Errors
 /// [`QueryError::BadRequest`], naming the field and the remedy.
 pub fn plan(
+    catalog: &Catalog,
     request: &QueryRequest,
     connection: &Connection,
     user_id: Option<&str>,
+    now: Timestamp,
 ) -> Result<Plan, QueryError> {
-    match find_object(&request.object).map_err(QueryError::unknown_object)? {
-        ObjectKind::Named(object) => plan_named(object, request, connection, user_id),
-        ObjectKind::Path(path) => plan_path(&path, request, connection),
-    }
+    let object = catalog.find_object(&request.object).map_err(QueryError::unknown_object)?;
+    plan_object(&object, request, connection, user_id, now)
 }
 
 /// What may stand unencoded in the value of a query option: what OData writes and no URL parser changes.

@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 use super::plan::{Plan, Refused, plan};
 use super::request::QueryRequest;
 use super::test_support::connection;
+use crate::catalog::Catalog;
+use crate::clock::Timestamp;
 use crate::connection::{AuthScheme, Connection};
+
+const NOW: Timestamp = Timestamp::from_seconds(1_767_225_600); // 2026-01-01
 
 fn application(connection: &mut Connection) {
     connection.auth.scheme = AuthScheme::AzureServicePrincipal;
@@ -18,7 +22,7 @@ fn request(value: Value) -> QueryRequest {
 }
 
 fn planned(value: Value) -> Plan {
-    plan(&request(value), &connection(|_| {}), None).unwrap()
+    plan(&Catalog::embedded(), &request(value), &connection(|_| {}), None, NOW).unwrap()
 }
 
 /// `C FIELD OPERATOR VALUE` as a request on `object` with the field `id`.
@@ -403,7 +407,7 @@ fn everything_is_encoded_once_and_stays_in_its_place() {
 fn the_connection_decides_mailbox_page_and_cap() {
     let messages = request(json!({"object": "Messages", "fields": ["id"]}));
     let plan_on = |change: fn(&mut Connection), user| {
-        plan(&messages, &connection(change), user).map(|plan| shown(&plan))
+        plan(&Catalog::embedded(), &messages, &connection(change), user, NOW).map(|plan| shown(&plan))
     };
     assert_eq!(plan_on(|_| {}, Some("u")).unwrap(), "users/u/messages?$select=id&$top=1000");
     assert_eq!(plan_on(application, Some("u")).unwrap(), "users/u/messages?$select=id&$top=1000");
@@ -421,17 +425,22 @@ fn the_connection_decides_mailbox_page_and_cap() {
         "{message}"
     );
     let users = request(json!({"object": "Users"}));
-    assert!(plan(&users, &connection(application), None).is_ok(), "the directory needs no mailbox");
+    assert!(
+        plan(&Catalog::embedded(), &users, &connection(application), None, NOW).is_ok(),
+        "the directory needs no mailbox"
+    );
     let me = request(json!({"object": "/me/messages"}));
     assert!(
-        plan(&me, &connection(application), None)
+        plan(&Catalog::embedded(), &me, &connection(application), None, NOW)
             .unwrap_err()
             .to_string()
             .contains("/users/adele@contoso.com")
     );
     let mailboxes: Vec<Option<String>> = ["Messages", "Users", "/users/U@x/messages", "/users"]
         .map(|object| {
-            plan(&request(json!({"object": object})), &connection(|_| {}), None).unwrap().scans[0]
+            plan(&Catalog::embedded(), &request(json!({"object": object})), &connection(|_| {}), None, NOW)
+                .unwrap()
+                .scans[0]
                 .request
                 .mailbox
                 .clone()
@@ -479,7 +488,9 @@ fn refusals_name_the_field_and_the_remedy() {
         (on("Messages", json!([["nope", "=", 1]])), "has no column 'nope'"),
         (on("Messages", json!([["subject", "contains", ""]])), "needs a text"),
     ] {
-        let error = plan(&request(value.clone()), &connection(|_| {}), None).unwrap_err().to_string();
+        let error = plan(&Catalog::embedded(), &request(value.clone()), &connection(|_| {}), None, NOW)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{value}: {error}");
     }
 }

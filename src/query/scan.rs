@@ -8,14 +8,17 @@ use super::odata::Joined;
 use super::plan::{QUERY, Refused, Scan, Then};
 use super::request::QueryRequest;
 use super::split::Filter;
-use crate::catalog::{Column, Home, Object, Owner, PathPart};
+use crate::catalog::{Column, ColumnSource, Home, NotLocated, Object, Owner, RouteUse};
 use crate::connection::Connection;
 use crate::graph::{Effect, GraphRequest};
 
 /// The query options of a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Options {
+    /// Options without `$`, each with its value: the range of a calendar view.
+    pub(super) plain: Vec<(&'static str, String)>,
     pub(super) select: Vec<String>,
+    pub(super) expand: Vec<String>,
     pub(super) filters: Vec<Filter>,
     pub(super) order: Vec<String>,
     pub(super) top: Option<u64>,
@@ -32,15 +35,17 @@ impl Options {
         texts.join(" and ")
     }
 
-    /// The request for `path`. Its options always begin with `$`, which every Graph service understands.
+    /// The request for `path`. Options of OData always begin with `$`, which every Graph service understands.
     pub(super) fn request(&self, path: &str, mailbox: Option<String>) -> GraphRequest {
-        let mut options = Vec::new();
+        let plain = |(name, value): &(&str, String)| format!("{name}={}", utf8_percent_encode(value, QUERY));
+        let mut options: Vec<String> = self.plain.iter().map(plain).collect();
         let mut option = |name: &str, value: &str| {
             if !value.is_empty() {
                 options.push(format!("${name}={}", utf8_percent_encode(value, QUERY)));
             }
         };
         option("select", &self.select.join(","));
+        option("expand", &self.expand.join(","));
         option("filter", &self.filter());
         option("orderby", &self.order.join(","));
         option("top", &self.top.map(|top| top.to_string()).unwrap_or_default());
@@ -65,82 +70,88 @@ impl Options {
 /// Makes the scans of one object for whatever place its rows are read from.
 #[derive(Clone, Debug)]
 pub struct Maker {
-    pub(super) object: &'static Object,
+    pub(super) object: Arc<Object>,
     pub(super) options: Options,
     /// The place columns of the answer, in the order of [`Scan::places`].
     pub(super) places: Vec<String>,
     pub(super) rows: Option<u64>,
-    /// The part of the mailbox that is read from each owner.
-    pub(super) part: Option<(&'static PathPart, String)>,
+    /// Values of place columns by their declared names.
+    pub(super) given: Vec<(&'static str, String)>,
 }
 
 impl Maker {
-    /// The scan of `owner`'s collection, or of one `record` of it.
+    /// The scan of `owner`'s collection, or of one `record` of it, and the place columns that its path holds.
+    ///
+    /// # Errors
+    /// [`NotLocated`], when something that chooses the place is missing.
     pub(super) fn scan(
         &self,
-        owner: &Owner,
-        part: Option<(&'static PathPart, &str)>,
+        owner: Option<&Owner>,
         record: Option<&str>,
         refused: Refused,
-    ) -> Scan {
-        let path = match record {
-            None => self.object.collection_path(owner, part),
-            Some(id) => self.object.record_path(owner, part, id),
-        };
+    ) -> Result<(Scan, Vec<&'static str>), NotLocated> {
+        let wanted = if record.is_some() { RouteUse::Record } else { RouteUse::List };
+        let location = self.object.locate(wanted, &self.given, owner, record)?;
         let options = match record {
             None => self.options.clone(),
-            Some(_) => Options { select: self.options.select.clone(), ..Options::default() },
+            Some(_) => Options {
+                select: self.options.select.clone(),
+                expand: self.options.expand.clone(),
+                ..Options::default()
+            },
         };
         let place = |name: &String| {
-            let value = match (name.as_str(), owner, part) {
-                ("UserId", Owner::User(id), _) => Some(id.as_str()),
-                (name, _, Some((part, value))) if part.column == name => Some(value),
-                _ => None,
+            let given = self.given.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
+            let value = match (name.eq_ignore_ascii_case("UserId"), owner) {
+                (true, Some(Owner::User(id))) => Some(id.as_str()),
+                (true, _) => None,
+                (false, _) => given.map(|(_, value)| value.as_str()),
             };
             serde_json::Value::from(value).to_string().into_bytes()
         };
-        Scan {
-            request: options.request(&path, mailbox(self.object, owner, part)),
+        let scan = Scan {
+            request: options.request(&location.path, location.mailbox),
             places: self.places.iter().map(place).collect::<Vec<_>>().into(),
             rows: self.rows.filter(|_| record.is_none()),
             refused,
             then: Then::Deliver,
-        }
+        };
+        Ok((scan, location.used))
     }
 
     /// The scan of the mailbox of a user that a listing found.
-    pub(super) fn user(&self, id: &str) -> Scan {
+    ///
+    /// # Errors
+    /// As [`Maker::scan`]; a plan is made only when there is none.
+    pub(super) fn user(&self, id: &str) -> Result<Scan, NotLocated> {
         let refused = Refused::LeavesOut { place: id.to_owned(), named: false };
-        let part = self.part.as_ref().map(|(part, value)| (*part, value.as_str()));
-        self.scan(&Owner::User(id.to_owned()), part, None, refused)
+        self.scan(Some(&Owner::User(id.to_owned())), None, refused).map(|(scan, _used)| scan)
     }
 
     /// The scan that lists all users, each of whose mailboxes is then read.
-    pub(super) fn every_user(self) -> Scan {
+    ///
+    /// # Errors
+    /// [`NotLocated`], when something besides the user is missing.
+    pub(super) fn every_user(self) -> Result<(Scan, Vec<&'static str>), NotLocated> {
+        // What is missing for one user is missing for all, and is known before anything is sent.
+        let refused = Refused::Fails(&[]);
+        let (_, used) = self.scan(Some(&Owner::User("somebody".to_owned())), None, refused)?;
         let options = Options { select: vec!["id".to_owned()], top: Some(999), ..Options::default() };
-        Scan {
+        let scan = Scan {
             request: options.request("users", None),
             places: Arc::new([]),
             rows: None,
             refused: Refused::Fails(&[]),
             then: Then::EachUser(Arc::new(self)),
-        }
-    }
-}
-
-fn mailbox(object: &Object, owner: &Owner, part: Option<(&PathPart, &str)>) -> Option<String> {
-    match (object.home(), part) {
-        (Home::Directory, _) => None,
-        (Home::Mailbox, Some((part, value))) if !part.below_owner => {
-            Some(format!("{}/{}", part.segment, value.to_lowercase()))
-        }
-        (Home::Mailbox, _) => Some(owner.mailbox()),
+        };
+        Ok((scan, used))
     }
 }
 
 /// Adds a property to `$select`; annotations come by themselves and cannot be selected.
 pub(super) fn select_property(select: &mut Vec<String>, column: &Column) {
     if let Some(top) = column.path.first()
+        && column.source == ColumnSource::Property
         && !top.starts_with('@')
         && !select.contains(top)
     {

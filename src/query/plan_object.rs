@@ -1,9 +1,11 @@
-//! Plans for the catalog's objects: conditions on ids and places choose the paths, what the service can compare becomes
-//! `$filter`, the rest stays with the agent. Pure.
+//! Plans for objects, the catalog's own and Graph paths alike: conditions on ids and places choose the paths, what the
+//! service can compare becomes `$filter`, the rest stays with the agent. Pure.
+
+use std::sync::Arc;
 
 use super::error::QueryError;
 use super::odata::{ALWAYS_PRESENT, Joined, Pushed};
-use super::places::{Places, Users, places};
+use super::places::{Places, Users, column, places};
 use super::plan::{Cell, Evaluated, Plan, Refused, Scan, Slots, refuse_repeated};
 use super::request::QueryRequest;
 use super::residual::Residual;
@@ -11,69 +13,79 @@ use super::scan::{Maker, Options, advanced, one_page, select_property, top};
 use super::sort::SortKey;
 use super::split::{Filter, Split, split};
 use super::tree::Tree;
-use crate::catalog::{Column, ColumnKind, ColumnSource, Home, Object, Owner, PathPart};
+use crate::catalog::{Column, ColumnKind, ColumnSource, NotLocated, Object, Owner};
+use crate::clock::Timestamp;
 use crate::connection::Connection;
 
 /// The most requests that a query begins with; next pages come on top.
 const MOST_SCANS: usize = 5000;
 
-pub(super) fn plan_named(
-    object: &'static Object,
+pub(super) fn plan_object(
+    object: &Arc<Object>,
     request: &QueryRequest,
     connection: &Connection,
     user_id: Option<&str>,
+    now: Timestamp,
 ) -> Result<Plan, QueryError> {
+    refuse_me(object, connection)?;
     let columns = columns(object, &request.fields)?;
     let order = order(object, request)?;
     let (places, conjuncts) = places(object, &request.conditions)?;
-    let owners = owners(object, &places, connection, user_id)?;
     let by_id = places.ids.is_some();
-    let split = match by_id {
-        // A record that is asked for by its id comes alone: `$filter` is for collections.
+    let mut notes = notes(object, request);
+    let mut plain = Vec::new();
+    if let Some(range) = object.range().filter(|_| !by_id) {
+        let (options, note) = places.range.options(range, now)?;
+        plain = options;
+        notes.push(note);
+    }
+    let split = match by_id || object.is_single() {
+        // A record comes alone: `$filter` is for collections.
         true => Split { residual: conjuncts, ..Split::default() },
         false => split(conjuncts, object.home()),
     };
-    let parts = places.parts.as_ref().map_or(1, |(_, values)| values.len());
-    let records = places.ids.as_ref().map_or(1, Vec::len);
-    let everybody = owners.is_none();
-    let count = owners.as_ref().map_or(1, Vec::len) * parts * records * split.chunks.len().max(1);
-    refuse_too_many(object, count)?;
+    let owners = owners(object, &places, connection, user_id)?;
+    let count = count(object, &places, &owners, &split)?;
     let mut draft = Draft {
         object,
         request,
         order,
         split,
         by_id,
-        many: count > 1 || everybody,
+        many: count > 1 || owners == Owners::Everybody,
         sorted_here: false,
         travels: false,
     };
     draft.decide_order();
 
-    let select = draft.select(&columns);
+    let whole_rows = object.has_whole_rows() && columns.is_empty();
+    let select = if whole_rows { Vec::new() } else { draft.select(&columns) };
     let Draft { order, split, sorted_here, travels, many: several, .. } = draft;
     let narrowed = !split.residual.is_empty();
     let offset = request.offset.unwrap_or(0);
-    let service_skips = object.home() == Home::Mailbox && !narrowed && !by_id && !several && !sorted_here;
+    let service_skips = object.service_skips() && !narrowed && !by_id && !several && !sorted_here;
     let agent_offset = if service_skips { 0 } else { offset };
     let reads_all = narrowed || (sorted_here && !travels);
-    let largest = Some(object.page_for(&select));
+    let top = match by_id || object.is_single() {
+        true => None,
+        false => top(object.page_for(&select), connection, request, agent_offset, reads_all),
+    };
+    let alone = by_id || object.is_single();
     let options = Options {
-        top: if by_id { None } else { top(largest, connection, request, agent_offset, reads_all) },
+        plain,
+        top,
         skip: if service_skips { offset } else { 0 },
-        order: match by_id || (sorted_here && !travels) {
+        order: match alone || (sorted_here && !travels) {
             true => Vec::new(),
             false => order.iter().map(|(column, descending)| order_text(column, *descending)).collect(),
         },
         filters: split.filters.clone(),
+        expand: expand(&columns, &split.residual, &order),
         select,
         advanced: false,
     };
     let pushed = |filters: &[Filter]| filters.iter().any(|filter| filter.pushed.advanced);
     let advanced = advanced(object.home(), pushed(&split.filters) || pushed(&split.chunks), &options.order);
-    let rows = request.limit.filter(|_| travels).map(|limit| limit.saturating_add(offset));
-    let one_page =
-        by_id || (!several && !sorted_here && one_page(options.top, request, agent_offset, narrowed));
     let place_columns: Vec<String> = columns
         .iter()
         .chain(order.iter().map(|(column, _)| column))
@@ -83,12 +95,15 @@ pub(super) fn plan_named(
     let service = Some(options.filter()).filter(|filter| !filter.is_empty());
     let service = chunked(service, &split.chunks);
     let maker = Maker {
-        object,
+        object: Arc::clone(object),
         options: Options { advanced, ..options },
         places: place_columns.clone(),
-        rows,
-        part: None,
+        rows: request.limit.filter(|_| travels).map(|limit| limit.saturating_add(offset)),
+        given: Vec::new(),
     };
+    let scans = scans(&maker, &places, &owners, &split.chunks)
+        .map_err(|error| not_located(error, object, connection))?;
+    refuse_unused(object, &places, scans.first().map_or(&[], |(_, used)| used.as_slice()))?;
     let mut slots = Slots::default();
     let mut cell = |column: &Column| match place_columns.iter().position(|name| *name == column.name) {
         Some(place) if column.source == ColumnSource::Place => Cell::Place(place),
@@ -104,11 +119,13 @@ pub(super) fn plan_named(
     let sort = if sorted_here { order.iter().map(sort_key).collect() } else { Vec::new() };
     let residual =
         split.residual.iter().map(|tree| Residual::new(tree, &mut |column| slots.of(&column.path))).collect();
+    let one_page = alone || (!several && !sorted_here && one_page(top, request, agent_offset, narrowed));
     Ok(Plan {
-        scans: scans(maker, &places, owners, &split.chunks),
+        object: Arc::clone(object),
+        scans: scans.into_iter().map(|(scan, _)| scan).collect(),
         in_order: by_id || !several,
         cells,
-        whole_rows: false,
+        whole_rows,
         residual,
         sort,
         slots: slots.0,
@@ -119,17 +136,31 @@ pub(super) fn plan_named(
         evaluated: evaluated(
             service,
             &split.residual,
-            !order.is_empty() && (sorted_here || !by_id),
+            !order.is_empty() && (sorted_here || !alone),
             sorted_here,
         ),
-        notes: notes(object, request),
+        notes,
         columns,
     })
 }
 
+/// `/me` leads nowhere for an application.
+fn refuse_me(object: &Object, connection: &Connection) -> Result<(), QueryError> {
+    let Some(path) = object.path().filter(|path| path.needs_user() && !connection.is_delegated()) else {
+        return Ok(());
+    };
+    let message = format!(
+        "The connection '{}' acts as an application, which has no signed-in user, so '/{}' leads nowhere. Begin the path \
+         with /users/adele@contoso.com instead of /me.",
+        connection.name,
+        path.encoded()
+    );
+    Err(QueryError::field("user_id_required", "object", message))
+}
+
 /// What is decided step by step about one request.
 struct Draft<'request> {
-    object: &'static Object,
+    object: &'request Object,
     request: &'request QueryRequest,
     order: Vec<(Column, bool)>,
     split: Split,
@@ -147,9 +178,9 @@ impl Draft<'_> {
         if self.order.is_empty() {
             return;
         }
-        let one_record = self.by_id && !self.many;
-        self.sorted_here =
-            !one_record && (self.by_id || self.many || !self.order.iter().all(|(column, _)| column.sortable));
+        let one_record = (self.by_id || self.object.is_single()) && !self.many;
+        self.sorted_here = !one_record
+            && (self.by_id || self.many || !self.order.iter().all(|(column, _)| self.service_sorts(column)));
         let asked_for = match self.sorted_here {
             true => self.may_travel(),
             false => !self.by_id,
@@ -166,6 +197,11 @@ impl Draft<'_> {
             None if self.request.limit.is_some() => self.sorted_here = true,
             None => self.unfilter(),
         }
+    }
+
+    /// Whether the service sorts by `column`. What is not known of a path is left to the service.
+    fn service_sorts(&self, column: &Column) -> bool {
+        column.sortable || (self.object.is_lenient() && column.source == ColumnSource::Property)
     }
 
     /// Whether the first rows of each of several collections are enough. Only for values whose order is the same
@@ -211,51 +247,74 @@ impl Draft<'_> {
 
 fn columns(object: &Object, fields: &[String]) -> Result<Vec<Column>, QueryError> {
     if fields.is_empty() {
-        return Ok(object.default_columns().into_iter().cloned().collect());
+        let shown = if object.has_whole_rows() { Vec::new() } else { object.default_columns() };
+        return Ok(shown.into_iter().cloned().collect());
     }
-    let find = |field: &String| {
-        object.column(field.trim()).cloned().map_err(|error| QueryError::unknown_field(field, error))
-    };
-    let columns = fields.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    let columns = fields.iter().map(|field| column(object, field)).collect::<Result<Vec<_>, _>>()?;
     refuse_repeated(&columns)?;
     Ok(columns)
 }
 
 fn order(object: &Object, request: &QueryRequest) -> Result<Vec<(Column, bool)>, QueryError> {
     let column = |order: &super::request::Order| {
-        let column = object.column(order.field.trim());
-        let column = column.map_err(|error| QueryError::unknown_field(&order.field, error))?;
-        Ok((column.clone(), order.descending))
+        let column = column(object, &order.field)?;
+        if matches!(column.source, ColumnSource::CreateOnly | ColumnSource::FilterOnly) {
+            let message =
+                format!("No row of {} has '{}', so rows cannot be sorted by it.", object.name(), column.name);
+            return Err(QueryError::field("bad_order", &column.name, message));
+        }
+        Ok((column, order.descending))
     };
     request.order_by.iter().map(column).collect()
 }
 
-/// Whose mailboxes: the conditions', the connection's, else the signed-in user's; `None`: everybody's.
+/// The related records that must come with the rows.
+fn expand(columns: &[Column], residual: &[Tree], order: &[(Column, bool)]) -> Vec<String> {
+    let residual = residual.iter().flat_map(Tree::leaves).map(|condition| &condition.column);
+    let all = columns.iter().chain(residual).chain(order.iter().map(|(column, _)| column));
+    let mut expand: Vec<String> = Vec::new();
+    for column in all.filter(|column| column.source == ColumnSource::Related) {
+        if let Some(first) = column.path.first().filter(|first| !expand.contains(first)) {
+            expand.push(first.clone());
+        }
+    }
+    expand
+}
+
+/// Whose mailboxes are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Owners {
+    /// These; `None` is nobody's in particular, because the object is nobody's or nobody says whose.
+    These(Vec<Option<Owner>>),
+    /// Everybody's.
+    Everybody,
+}
+
+/// The conditions' users, the connection's, else the signed-in one.
 fn owners(
     object: &Object,
     places: &Places,
     connection: &Connection,
     user_id: Option<&str>,
-) -> Result<Option<Vec<Owner>>, QueryError> {
-    let at_root = places.parts.as_ref().is_some_and(|(part, _)| !part.below_owner);
-    match (&places.users, user_id) {
-        (Users::Everybody, _) if object.home() == Home::Directory || at_root => Ok(Some(vec![Owner::Me])),
-        (Users::Everybody, _) => match &places.ids {
-            None => Ok(None),
-            Some(_) => Err(QueryError::field(
-                "bad_request",
-                "UserId",
-                "A record is read from one mailbox. Name the user instead of '*', or leave the condition on 'id' out.",
-            )),
-        },
-        (Users::Named(users), _) => Ok(Some(users.iter().cloned().map(Owner::User).collect())),
-        (Users::Default, Some(user)) => Ok(Some(vec![Owner::User(user.to_owned())])),
-        (Users::Default, None)
-            if connection.is_delegated() || at_root || object.home() == Home::Directory =>
-        {
-            Ok(Some(vec![Owner::Me]))
-        }
-        (Users::Default, None) => Err(QueryError::field(
+) -> Result<Owners, QueryError> {
+    let default = user_id.map(|user| Owner::User(user.to_owned()));
+    let default = default.or_else(|| connection.is_delegated().then_some(Owner::Me));
+    match &places.users {
+        _ if !object.has_owner() => Ok(Owners::These(vec![default])),
+        Users::Named(users) => Ok(Owners::These(users.iter().cloned().map(Owner::User).map(Some).collect())),
+        Users::Default => Ok(Owners::These(vec![default])),
+        Users::Everybody if places.ids.is_some() => Err(QueryError::field(
+            "bad_request",
+            "UserId",
+            "A record is read from one mailbox. Name the user instead of '*', or leave the condition on 'id' out.",
+        )),
+        Users::Everybody => Ok(Owners::Everybody),
+    }
+}
+
+fn not_located(error: NotLocated, object: &Object, connection: &Connection) -> QueryError {
+    match error {
+        NotLocated::OwnerNeeded => QueryError::field(
             "user_id_required",
             "UserId",
             format!(
@@ -265,72 +324,106 @@ fn owners(
                 connection.name,
                 object.name()
             ),
-        )),
+        ),
+        NotLocated::Wrong { field, error } => QueryError::field("missing_condition", &field, error.message),
     }
 }
 
-/// One scan for each owner, part, record and piece of a long list.
-fn scans(maker: Maker, places: &Places, owners: Option<Vec<Owner>>, chunks: &[Filter]) -> Vec<Scan> {
-    let with = |chunk: Option<&Filter>| {
-        let mut maker = maker.clone();
-        maker.options.filters.extend(chunk.cloned());
-        maker
+/// How many scans the query begins with.
+fn count(object: &Object, places: &Places, owners: &Owners, split: &Split) -> Result<usize, QueryError> {
+    let users = match owners {
+        Owners::These(owners) => owners.len(),
+        Owners::Everybody => 1,
     };
-    let makers: Vec<Maker> = match chunks {
-        [] => vec![with(None)],
-        chunks => chunks.iter().map(|chunk| with(Some(chunk))).collect(),
-    };
-    let parts: Vec<Option<(&'static PathPart, &str)>> = match &places.parts {
-        None => vec![None],
-        Some((part, values)) => values.iter().map(|value| Some((*part, value.as_str()))).collect(),
+    let places = places
+        .given
+        .iter()
+        .map(|(_, values)| values.len())
+        .chain(places.ids.as_ref().map(Vec::len))
+        .chain([users, split.chunks.len().max(1)])
+        .fold(1, usize::saturating_mul);
+    if places <= MOST_SCANS {
+        return Ok(places);
+    }
+    let message = format!(
+        "This query of {} would begin with {places} requests; {MOST_SCANS} are the most. Ask for fewer users, folders, \
+         records or values a query.",
+        object.name()
+    );
+    Err(QueryError::request("bad_request", message))
+}
+
+/// One scan for each owner, place, record and piece of a long list, with the place columns that its path holds.
+fn scans(
+    maker: &Maker,
+    places: &Places,
+    owners: &Owners,
+    chunks: &[Filter],
+) -> Result<Vec<(Scan, Vec<&'static str>)>, NotLocated> {
+    let mut givens: Vec<Vec<(&'static str, String)>> = vec![Vec::new()];
+    for (column, values) in &places.given {
+        let with = |given: &Vec<(&'static str, String)>, value: &String| {
+            let mut given = given.clone();
+            given.push((*column, value.clone()));
+            given
+        };
+        givens = values.iter().flat_map(|value| givens.iter().map(move |given| with(given, value))).collect();
+    }
+    let chunks: Vec<Option<&Filter>> = match chunks {
+        [] => vec![None],
+        chunks => chunks.iter().map(Some).collect(),
     };
     let records: Vec<Option<&str>> = match &places.ids {
         None => vec![None],
         Some(ids) => ids.iter().map(|id| Some(id.as_str())).collect(),
     };
     let mut scans = Vec::new();
-    for maker in makers {
-        for part in &parts {
-            let Some(owners) = &owners else {
-                let part = part.map(|(part, value)| (part, value.to_owned()));
-                scans.push(Maker { part, ..maker.clone() }.every_user());
+    for chunk in chunks {
+        for given in &givens {
+            let mut maker = Maker { given: given.clone(), ..maker.clone() };
+            maker.options.filters.extend(chunk.cloned());
+            let Owners::These(owners) = owners else {
+                scans.push(maker.every_user()?);
                 continue;
             };
-            let many_places = owners.len() > 1 || parts.len() > 1;
+            let many_places = owners.len() > 1 || givens.len() > 1;
             for owner in owners {
                 for record in &records {
                     let refused = match (record, many_places) {
                         (Some(_), _) => Refused::Fails(maker.object.absent_codes()),
                         (None, false) => Refused::Fails(&[]),
-                        (None, true) => Refused::LeavesOut { place: place_name(owner, *part), named: true },
+                        (None, true) => {
+                            Refused::LeavesOut { place: place_name(owner.as_ref(), given), named: true }
+                        }
                     };
-                    scans.push(maker.scan(owner, *part, *record, refused));
+                    scans.push(maker.scan(owner.as_ref(), *record, refused)?);
                 }
             }
         }
     }
-    scans
+    Ok(scans)
 }
 
-fn place_name(owner: &Owner, part: Option<(&PathPart, &str)>) -> String {
-    match (owner, part) {
-        (Owner::User(user), None) => user.clone(),
-        (Owner::User(user), Some((part, value))) if part.below_owner => format!("{value} of {user}"),
-        (_, Some((_, value))) => value.to_owned(),
-        (Owner::Me, None) => "me".to_owned(),
+fn place_name(owner: Option<&Owner>, given: &[(&'static str, String)]) -> String {
+    let values: Vec<&str> = given.iter().map(|(_, value)| value.as_str()).collect();
+    match (owner, values.as_slice()) {
+        (Some(Owner::User(user)), []) => user.clone(),
+        (Some(Owner::User(user)), values) => format!("{} of {user}", values.join("/")),
+        (_, []) => "me".to_owned(),
+        (_, values) => values.join("/"),
     }
 }
 
-fn refuse_too_many(object: &Object, count: usize) -> Result<(), QueryError> {
-    if count <= MOST_SCANS {
-        return Ok(());
-    }
+/// Refuses a condition on a place that the path does not hold: two of them exclude each other.
+fn refuse_unused(object: &Object, places: &Places, used: &[&'static str]) -> Result<(), QueryError> {
+    let unused = places.given.iter().map(|(column, _)| *column).find(|column| !used.contains(column));
+    let Some(unused) = unused.filter(|_| places.ids.is_none()) else { return Ok(()) };
     let message = format!(
-        "This query of {} would begin with {count} requests; {MOST_SCANS} are the most. Ask for fewer users, folders, \
-         records or values a query.",
+        "'{}' and '{unused}' both choose where {} are read from. Give one of them.",
+        used.first().copied().unwrap_or("UserId"),
         object.name()
     );
-    Err(QueryError::request("bad_request", message))
+    Err(QueryError::field("bad_request", unused, message))
 }
 
 fn order_text(column: &Column, descending: bool) -> String {
@@ -363,19 +456,14 @@ fn lead_with_order(order: &[(Column, bool)], filters: &[Filter]) -> Option<Vec<F
 }
 
 /// The service's part as it is shown, with the first piece of a long list.
-pub(super) fn chunked(service: Option<String>, chunks: &[Filter]) -> Option<String> {
+fn chunked(service: Option<String>, chunks: &[Filter]) -> Option<String> {
     let Some(first) = chunks.first() else { return service };
     let list = format!("{} (and {} more such lists)", first.pushed.inside(Joined::And), chunks.len() - 1);
     Some(service.map_or(list.clone(), |service| format!("{service} and {list}")))
 }
 
 /// Who evaluates what, as the answer shows it.
-pub(super) fn evaluated(
-    service: Option<String>,
-    residual: &[Tree],
-    ordered: bool,
-    sorted_here: bool,
-) -> Evaluated {
+fn evaluated(service: Option<String>, residual: &[Tree], ordered: bool, sorted_here: bool) -> Evaluated {
     let mut fields: Vec<String> = Vec::new();
     for condition in residual.iter().flat_map(Tree::leaves) {
         if !fields.contains(&condition.column.name) {

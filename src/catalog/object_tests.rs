@@ -2,13 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::super::column::FilterOps;
+use super::super::definitions::definitions;
+use super::super::library::Catalog;
 use super::*;
 
-fn object(name: &str) -> &'static Object {
-    match find_object(name).unwrap() {
-        ObjectKind::Named(object) => object,
-        ObjectKind::Path(path) => panic!("{path:?}"),
-    }
+fn object(name: &str) -> Arc<Object> {
+    Catalog::embedded().find_object(name).unwrap()
 }
 
 #[test]
@@ -21,14 +20,15 @@ fn the_columns_are_the_documented_ones_in_order() {
         ("Users", include_str!("../../tests/fixtures/catalog/users.txt")),
     ];
     for (name, list) in documented {
-        let names: Vec<&str> = object(name).columns().iter().map(|column| column.name.as_str()).collect();
+        let object = object(name);
+        let names: Vec<&str> = object.columns().iter().map(|column| column.name.as_str()).collect();
         assert_eq!(names, list.lines().collect::<Vec<_>>(), "{name}");
     }
 }
 
 #[test]
 fn every_declared_name_is_a_column() {
-    for definition in &DEFINITIONS {
+    for definition in definitions() {
         let object = object(definition.name);
         let filters = definition.filters.iter().flat_map(|(names, _)| names.iter());
         let needs = definition.insert_needs.iter().map(|need| &need.column);
@@ -64,7 +64,8 @@ fn types_and_paths_follow_the_flatten_rule() {
             "mailboxSettings/workingHours/startTime",
         ),
     ] {
-        let found = object(name).column(column).unwrap();
+        let object = object(name);
+        let found = object.column(column).unwrap();
         assert_eq!((found.kind, found.odata_path().as_str()), (kind, path), "{name}.{column}");
     }
     assert_eq!(object("Messages").column("importance").unwrap().values, ["low", "normal", "high"]);
@@ -75,34 +76,62 @@ fn types_and_paths_follow_the_flatten_rule() {
 
 #[test]
 fn default_columns_leave_out_what_must_be_named() {
+    let object_of_messages = object("Messages");
     let messages: Vec<&str> =
-        object("Messages").default_columns().iter().map(|column| column.name.as_str()).collect();
+        object_of_messages.default_columns().iter().map(|column| column.name.as_str()).collect();
     assert!(messages.contains(&"Etag") && messages.contains(&"body_content"));
     assert!(!messages.contains(&"uniqueBody_content") && !messages.contains(&"UserId"));
     assert_eq!(object("Users").default_columns().len(), 11);
 }
 
 #[test]
-fn paths_are_encoded_and_chosen_by_owner_and_part() {
-    let messages = object("Messages");
-    let folder = messages.part("parentfolderid").unwrap();
+fn paths_are_encoded_and_chosen_by_owner_and_place() {
     let user = Owner::User("a#EXT#/b@c.com".to_owned());
-    assert_eq!(messages.collection_path(&Owner::Me, None), "me/messages");
-    assert_eq!(messages.collection_path(&user, None), "users/a%23EXT%23%2Fb@c.com/messages");
-    assert_eq!(
-        messages.collection_path(&Owner::Me, Some((folder, "Drafts"))),
-        "me/mailFolders/Drafts/messages"
-    );
-    assert_eq!(messages.record_path(&Owner::Me, Some((folder, "Drafts")), "a/b="), "me/messages/a%2Fb=");
-    let events = object("Events");
-    let group = events.part("GroupId").unwrap();
-    assert_eq!(events.record_path(&Owner::Me, Some((group, "g1")), "e"), "groups/g1/events/e");
-    assert_eq!(object("Users").record_path(&Owner::Me, None, "u"), "users/u");
+    let located = |name: &str, wanted, given: &[(&'static str, &str)], owner: &Owner, id: Option<&str>| {
+        let given: Vec<_> = given.iter().map(|(column, value)| (*column, (*value).to_owned())).collect();
+        object(name).locate(wanted, &given, Some(owner), id).unwrap().path
+    };
+    use RouteUse::{List, Record};
+    let drafts = [("ParentFolderId", "Drafts")];
+    assert_eq!(located("Messages", List, &[], &Owner::Me, None), "me/messages");
+    assert_eq!(located("Messages", List, &[], &user, None), "users/a%23EXT%23%2Fb@c.com/messages");
+    assert_eq!(located("Messages", List, &drafts, &Owner::Me, None), "me/mailFolders/Drafts/messages");
+    assert_eq!(located("Messages", Record, &drafts, &Owner::Me, Some("a/b=")), "me/messages/a%2Fb=");
+    assert_eq!(located("Events", Record, &[("GroupId", "g1")], &Owner::Me, Some("e")), "groups/g1/events/e");
+    assert_eq!(located("Users", Record, &[], &Owner::Me, Some("u")), "users/u");
+    assert_eq!(located("/me/mailFolders", Record, &[], &Owner::Me, Some("f")), "me/mailFolders/f");
+    assert_eq!(object("messages").place_column(List, "parentfolderid"), Some("ParentFolderId"));
+}
+
+#[test]
+fn any_path_is_an_object_with_its_columns() {
+    let folders = object("/users/u/MailFolders");
+    assert_eq!(folders.graph_type().as_deref(), Some("microsoft.graph.mailFolder"));
+    assert_eq!(folders.column("DISPLAYNAME").unwrap().kind, ColumnKind::String);
+    assert_eq!(folders.column("unreadItemCount").unwrap().kind, ColumnKind::Int32);
+    assert_eq!((folders.home(), folders.largest_page()), (Home::Mailbox, Some(1000)));
+    assert!(!folders.is_single() && object("/me/mailboxSettings").is_single());
+    // What a row may have besides the columns of its collection's type.
+    let attachments = object("/me/messages/m/attachments");
+    assert!(attachments.columns().iter().all(|column| column.name != "contentBytes"));
+    assert_eq!(attachments.column("contentBytes").unwrap().kind, ColumnKind::Binary);
+    assert_eq!(object("/groups/g/members").column("mail").unwrap().kind, ColumnKind::String);
+    assert_eq!(object("/me/messages").column("attachments").unwrap().source, ColumnSource::Related);
+    assert_eq!(object("/planner/tasks/t").column("assignments").unwrap().kind, ColumnKind::Json);
+    assert_eq!(object("/me").column("mailboxSettings/timeZone").unwrap().name, "mailboxSettings_timeZone");
+    // The directory has rules of its own, also below a user; a chat's messages are no mail.
+    assert_eq!(object("/me/memberOf").home(), Home::Directory);
+    assert_eq!(object("/teams/t/channels/c/messages").largest_page(), Some(50));
+    // What the facts do not know stays usable.
+    let unknown = object("/me/nothing/of/that");
+    assert!(unknown.columns().is_empty());
+    assert_eq!(unknown.column("a_b").unwrap().path, ["a", "b"]);
+    assert!(unknown.column("a b").is_err());
 }
 
 #[test]
 fn unknown_names_are_answered_with_the_nearest() {
-    let message = find_object("Mesages").unwrap_err().message;
+    let message = Catalog::embedded().find_object("Mesages").unwrap_err().message;
     assert!(
         message.contains("Did you mean 'Messages'?") && message.contains("Events, Contacts"),
         "{message}"

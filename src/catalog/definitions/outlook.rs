@@ -1,0 +1,195 @@
+//! Outlook's objects as data, each in one place: mail, calendars and contacts. Holds no logic.
+//!
+//! The operators are those that Outlook is known to take on these properties. Anything else is left to the agent, which is
+//! slower and always right, whereas a refused or silently ignored filter is neither.
+
+use super::super::column::FilterOps;
+use super::super::definition::{Definition, InsertNeed, PLAIN, place};
+use super::super::object::Home;
+
+const TEXT: FilterOps = FilterOps::EQUALITY.and(FilterOps::STARTS).and(FilterOps::CONTAINS);
+const PREFIX: FilterOps = FilterOps::EQUALITY.and(FilterOps::STARTS);
+const ABSENT: &[&str] = &["ErrorItemNotFound"];
+
+pub(in crate::catalog) const OUTLOOK: [Definition; 4] = [
+    Definition {
+        name: "Messages",
+        description: "One user's mail, or one folder of it.",
+        graph_type: "message",
+        home: Home::Mailbox,
+        list: &["{owner}/messages", "{owner}/mailFolders/{ParentFolderId}/messages"],
+        create: &["{owner}/messages", "{owner}/mailFolders/{ParentFolderId}/messages"],
+        record: &["{owner}/messages/{id}"],
+        update: true,
+        delete: true,
+        etag: true,
+        largest_page: Some(1000),
+        heavy: Some((&["body", "uniqueBody"], 100)),
+        after: &[place("UserId"), place("GroupId")],
+        filters: &[
+            (&["subject"], TEXT),
+            (
+                &["receivedDateTime", "sentDateTime", "createdDateTime", "lastModifiedDateTime"],
+                FilterOps::ORDERED,
+            ),
+            (
+                &[
+                    "isRead",
+                    "isDraft",
+                    "hasAttachments",
+                    "isReadReceiptRequested",
+                    "isDeliveryReceiptRequested",
+                ],
+                FilterOps::EQUALITY,
+            ),
+            (&["importance", "inferenceClassification", "flag_flagStatus"], FilterOps::EQUALITY),
+            (
+                &[
+                    "from_emailAddress_address",
+                    "from_emailAddress_name",
+                    "sender_emailAddress_address",
+                    "sender_emailAddress_name",
+                ],
+                FilterOps::EQUALITY,
+            ),
+            (&["conversationId", "internetMessageId", "parentFolderId"], FilterOps::EQ),
+        ],
+        sortable: &[
+            "receivedDateTime",
+            "sentDateTime",
+            "createdDateTime",
+            "lastModifiedDateTime",
+            "subject",
+            "isRead",
+            "importance",
+            "hasAttachments",
+            "from_emailAddress_address",
+            "from_emailAddress_name",
+        ],
+        read_only: &[
+            "createdDateTime",
+            "lastModifiedDateTime",
+            "receivedDateTime",
+            "sentDateTime",
+            "bodyPreview",
+            "conversationId",
+            "conversationIndex",
+            "hasAttachments",
+            "isDraft",
+            "uniqueBody_content",
+            "uniqueBody_contentType",
+            "webLink",
+        ],
+        writable: &["internetMessageHeaders"],
+        select_only: &["internetMessageHeaders", "uniqueBody_content", "uniqueBody_contentType"],
+        order_leads_filter: true,
+        absent_codes: ABSENT,
+        ..PLAIN
+    },
+    Definition {
+        name: "Events",
+        description: "The events of one user's calendars, of one calendar, or of a group; series as their masters.",
+        graph_type: "event",
+        home: Home::Mailbox,
+        list: &["{owner}/events", "{owner}/calendars/{CalendarId}/events", "groups/{GroupId}/events"],
+        create: &["{owner}/events", "{owner}/calendars/{CalendarId}/events", "groups/{GroupId}/events"],
+        record: &["{owner}/events/{id}", "groups/{GroupId}/events/{id}"],
+        update: true,
+        delete: true,
+        etag: true,
+        largest_page: Some(1000),
+        heavy: Some((&["body", "uniqueBody"], 100)),
+        after: &[place("UserId"), place("GroupId")],
+        filters: &[
+            (&["subject"], TEXT),
+            (
+                &["start_dateTime", "end_dateTime", "createdDateTime", "lastModifiedDateTime"],
+                FilterOps::ORDERED,
+            ),
+            (&["isAllDay", "isCancelled"], FilterOps::EQUALITY),
+            (&["importance", "sensitivity", "showAs", "type"], FilterOps::EQUALITY),
+            (&["iCalUId", "seriesMasterId"], FilterOps::EQ),
+        ],
+        sortable: &["start_dateTime", "end_dateTime", "subject", "createdDateTime", "lastModifiedDateTime"],
+        read_only: &[
+            "createdDateTime",
+            "lastModifiedDateTime",
+            "bodyPreview",
+            "hasAttachments",
+            "isCancelled",
+            "isDraft",
+            "isOrganizer",
+            "originalStart",
+            "responseStatus_response",
+            "responseStatus_time",
+            "seriesMasterId",
+            "type",
+            "webLink",
+        ],
+        insert_needs: &[
+            InsertNeed { column: "start_dateTime", example: "\"2026-01-31T08:00:00\"" },
+            InsertNeed { column: "start_timeZone", example: "\"UTC\"" },
+            InsertNeed { column: "end_dateTime", example: "\"2026-01-31T09:00:00\"" },
+            InsertNeed { column: "end_timeZone", example: "\"UTC\"" },
+        ],
+        absent_codes: ABSENT,
+        ..PLAIN
+    },
+    Definition {
+        name: "Contacts",
+        description: "One user's contacts, or one folder of them.",
+        graph_type: "contact",
+        home: Home::Mailbox,
+        list: &["{owner}/contacts", "{owner}/contactFolders/{ParentFolderId}/contacts"],
+        create: &["{owner}/contacts", "{owner}/contactFolders/{ParentFolderId}/contacts"],
+        record: &["{owner}/contacts/{id}"],
+        update: true,
+        delete: true,
+        etag: true,
+        largest_page: Some(1000),
+        after: &[place("UserId"), place("GroupId")],
+        filters: &[
+            (&["displayName", "givenName", "surname", "companyName", "jobTitle", "department"], PREFIX),
+            (&["createdDateTime", "lastModifiedDateTime"], FilterOps::ORDERED),
+        ],
+        sortable: &[
+            "displayName",
+            "givenName",
+            "surname",
+            "companyName",
+            "createdDateTime",
+            "lastModifiedDateTime",
+        ],
+        read_only: &["createdDateTime", "lastModifiedDateTime"],
+        absent_codes: ABSENT,
+        ..PLAIN
+    },
+    Definition {
+        name: "Calendars",
+        description: "One user's calendars, or one group of them.",
+        graph_type: "calendar",
+        home: Home::Mailbox,
+        list: &["{owner}/calendars", "{owner}/calendarGroups/{CalendarGroupId}/calendars"],
+        create: &["{owner}/calendars", "{owner}/calendarGroups/{CalendarGroupId}/calendars"],
+        record: &["{owner}/calendars/{id}"],
+        update: true,
+        delete: true,
+        etag: true,
+        largest_page: Some(1000),
+        after: &[place("UserId"), place("GroupId")],
+        filters: &[(&["name"], PREFIX)],
+        sortable: &["name"],
+        read_only: &[
+            "canEdit",
+            "canShare",
+            "canViewPrivateItems",
+            "isRemovable",
+            "isTallyingResponses",
+            "owner_address",
+            "owner_name",
+        ],
+        insert_needs: &[InsertNeed { column: "name", example: "\"Projects\"" }],
+        absent_codes: ABSENT,
+        ..PLAIN
+    },
+];
