@@ -34,6 +34,7 @@ pub(super) fn prepare(
     if let Some(path) = object.path() {
         refuse_me(path, connection)?;
     }
+    object.allows(kind).map_err(|error| ActivityError::field("not_allowed", "object", error.message))?;
     let Parts { mut body, id, etag, user, given } = parts(object, kind, record)?;
     let owner = user.as_deref().or(user_id).map(|user| Owner::User(user.to_owned()));
     let owner = owner.or_else(|| connection.is_delegated().then_some(Owner::Me));
@@ -43,6 +44,20 @@ pub(super) fn prepare(
     };
     if kind != ActivityKind::Create {
         needs_id(object, kind, id.as_deref())?;
+        if object.needs_etag() && etag.is_none() {
+            let message = format!(
+                "{} of {} needs the column Etag of each record, because Microsoft Graph asks for If-Match. Query the record \
+                 with its Etag first.",
+                capitalised(kind),
+                object.name()
+            );
+            return Err(ActivityError::field("missing_field", "Etag", message));
+        }
+    }
+    if kind != ActivityKind::Delete
+        && let Some(name) = object.record_type()
+    {
+        body.entry("@odata.type").or_insert_with(|| Value::from(name));
     }
     let located = object.locate(wanted, &given, owner.as_ref(), id.as_deref());
     let location = located.map_err(|error| not_located(error, object, connection))?;

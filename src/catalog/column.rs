@@ -205,6 +205,8 @@ pub struct Column {
     pub read_only: bool,
     /// Whether it is answered only when it is asked for by name.
     pub select_only: bool,
+    /// Whether only rows of a derived type have it: then `$select` does not take its bare name.
+    pub derived: bool,
     /// Whether `$search` looks at it.
     pub searchable: bool,
     /// Whether it always has a value, as far as the metadata tells.
@@ -227,6 +229,7 @@ impl Column {
             sortable: false,
             read_only: false,
             select_only: false,
+            derived: false,
             searchable: false,
             required: false,
             max_length: None,

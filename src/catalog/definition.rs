@@ -10,6 +10,9 @@ pub(super) struct Definition {
     /// What it is, in a sentence.
     pub(super) description: &'static str,
     pub(super) graph_type: &'static str,
+    /// The type of the collection, where `graph_type` is derived from it: then records say their type, and properties of
+    /// the derived type cannot be selected by their bare names.
+    pub(super) listed_type: Option<&'static str>,
     pub(super) home: Home,
     /// Where rows are listed.
     pub(super) list: &'static [&'static str],
@@ -19,7 +22,11 @@ pub(super) struct Definition {
     pub(super) record: &'static [&'static str],
     pub(super) update: bool,
     pub(super) delete: bool,
+    /// What to use where the service takes no new or changed records, for the message.
+    pub(super) instead: &'static str,
     pub(super) etag: bool,
+    /// Whether the service refuses to change or remove a record without `If-Match`.
+    pub(super) etag_required: bool,
     /// Other names of place columns.
     pub(super) aliases: &'static [(&'static str, &'static str)],
     /// Columns before those of the metadata.
@@ -84,13 +91,16 @@ pub(super) const PLAIN: Definition = Definition {
     name: "",
     description: "",
     graph_type: "",
+    listed_type: None,
     home: Home::Other,
     list: &[],
     create: &[],
     record: &[],
     update: false,
     delete: false,
+    instead: "",
     etag: false,
+    etag_required: false,
     aliases: &[],
     before: &[],
     after: &[],
@@ -113,6 +123,21 @@ pub(super) const fn place(name: &'static str) -> Extra {
     Extra { name, key: false, source: ColumnSource::Place, path: &[] }
 }
 
+/// A place that is a part of the key.
+pub(super) const fn key_place(name: &'static str) -> Extra {
+    Extra { name, key: true, source: ColumnSource::Place, path: &[] }
+}
+
+/// A bound of the range of time that is shown.
+pub(super) const fn bound(name: &'static str) -> Extra {
+    Extra { name, key: false, source: ColumnSource::FilterOnly, path: &[] }
+}
+
+/// A value that a new record takes at `path` and no row has.
+pub(super) const fn create_only(name: &'static str, path: &'static [&'static str]) -> Extra {
+    Extra { name, key: false, source: ColumnSource::CreateOnly, path }
+}
+
 impl Extra {
     fn column(&self) -> Column {
         let path = self.path.iter().map(|part| (*part).to_owned()).collect();
@@ -124,11 +149,6 @@ impl Extra {
 }
 
 impl Definition {
-    /// Whether records can be made, changed or removed.
-    pub(super) fn takes_writes(&self) -> bool {
-        !self.create.is_empty() || self.update || self.delete
-    }
-
     /// The columns: the metadata's, between the declared ones, with what is declared of them.
     pub(super) fn columns(&self, flattened: Vec<Column>) -> Vec<Column> {
         let mut columns: Vec<Column> = self.before.iter().map(Extra::column).collect();

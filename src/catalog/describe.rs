@@ -215,8 +215,9 @@ fn permissions(object: &Object) -> Vec<MethodPermissions> {
     }
     for wanted in [RouteUse::List, RouteUse::Create, RouteUse::Record] {
         for template in object.templates(wanted) {
-            let path = template.replace("{owner}", "users/{id}");
-            add(&path.split('/').collect::<Vec<_>>());
+            for owner in ["users/{id}", "me"] {
+                add(&template.replace("{owner}", owner).split('/').collect::<Vec<_>>());
+            }
         }
     }
     all

@@ -51,15 +51,14 @@ pub(super) fn unlisted(facts: &Facts, kind: TypeId, listed: &[Column], related: 
         found.push(etag_column());
     }
     for derived in facts.derived(kind) {
-        for column in flatten(facts, derived, false) {
+        let mut more = flatten(facts, derived, false);
+        wholes(facts, &mut more, derived, &[], &mut vec![derived]);
+        for mut column in more {
             if !known(&found, &column.name) {
+                column.derived = true;
                 found.push(column);
             }
         }
-        let mut parts = Vec::new();
-        wholes(facts, &mut parts, derived, &[], &mut vec![derived]);
-        parts.retain(|column| !known(&found, &column.name));
-        found.extend(parts);
     }
     for holder in std::iter::once(kind).chain(facts.derived(kind)) {
         for navigation in facts.navigations(holder) {

@@ -12,6 +12,7 @@ use super::path::GraphPath;
 use super::path_object::{PathObject, guessed_filter, untyped};
 use super::route::{Location, NotLocated, Owner, RouteUse, fill, pick, placeholders};
 use super::{CatalogError, did_you_mean};
+use crate::connection::ActivityKind;
 
 /// Whose an object's rows are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub enum Home {
     /// Elsewhere: drives, sites, planner, bookings.
     Other,
 }
+
+/// The column that says whose a row is.
+const USER: &str = "UserId";
 
 /// An object.
 pub struct Object {
@@ -50,7 +54,14 @@ impl Object {
     pub(super) fn named(definition: &'static Definition, facts: Arc<Facts>) -> Self {
         let graph_type = facts.find(definition.graph_type);
         // A schema without the type (another cloud) leaves the object with its places only.
-        let flattened = graph_type.map(|kind| flatten(&facts, kind, definition.etag)).unwrap_or_default();
+        let mut flattened = graph_type.map(|kind| flatten(&facts, kind, definition.etag)).unwrap_or_default();
+        if let Some(listed) = definition.listed_type.and_then(|name| facts.find(name)) {
+            for column in &mut flattened {
+                let top = column.path.first().map_or("", String::as_str);
+                column.derived =
+                    column.source == ColumnSource::Property && facts.property(listed, top).is_none();
+            }
+        }
         let columns = definition.columns(flattened);
         Self {
             name: definition.name.to_owned(),
@@ -140,8 +151,11 @@ impl Object {
     /// A sentence with the nearest name.
     pub fn column(&self, name: &str) -> Result<Cow<'_, Column>, CatalogError> {
         let flat = name.replace('/', "_");
+        // Files have both `Etag`, the row's tag, and `eTag`, a property: the name as it is written wins.
+        let exactly = |column: &&Column| column.name == flat;
         let is = |column: &&Column| column.name.eq_ignore_ascii_case(&flat);
-        if let Some(found) = self.columns.iter().find(is).or_else(|| self.unlisted().iter().find(is)) {
+        let listed = || self.columns.iter().find(exactly).or_else(|| self.columns.iter().find(is));
+        if let Some(found) = listed().or_else(|| self.unlisted().iter().find(is)) {
             return Ok(Cow::Borrowed(found));
         }
         if let Some(place) = self.place() {
@@ -161,6 +175,12 @@ impl Object {
             let mut found = unlisted(&self.facts, kind, &self.columns, self.place().is_some());
             if let Some(place) = self.place() {
                 found.iter_mut().for_each(|column| guessed_filter(column, place.home()));
+            } else if self.has_owner()
+                && !self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(USER))
+            {
+                let mut owner = Column::property(USER.to_owned(), Vec::new(), ColumnKind::String);
+                owner.source = ColumnSource::Place;
+                found.push(owner);
             }
             found
         })
@@ -316,9 +336,36 @@ impl Object {
         self.definition().map_or(&[], |definition| definition.absent_codes)
     }
 
-    /// Whether records can be made, changed or removed. A path takes what the service takes.
-    pub fn takes_writes(&self) -> bool {
-        self.definition().is_none_or(Definition::takes_writes)
+    /// Refuses what the service does not do with records of this object. A path takes what the service takes.
+    ///
+    /// # Errors
+    /// A sentence with what to use instead.
+    pub fn allows(&self, kind: ActivityKind) -> Result<(), CatalogError> {
+        let Some(definition) = self.definition() else { return Ok(()) };
+        let (allowed, what) = match kind {
+            ActivityKind::Create => (!definition.create.is_empty(), "makes no new"),
+            ActivityKind::Update => (definition.update, "does not change"),
+            ActivityKind::Delete => (definition.delete, "does not remove"),
+            ActivityKind::Query | ActivityKind::Execute => (true, ""),
+        };
+        if allowed {
+            return Ok(());
+        }
+        let (name, instead) = (self.name(), definition.instead);
+        Err(CatalogError::new(format!(
+            "Microsoft Graph {what} records of {name}.{instead} GET …/objects/{name} tells what it takes."
+        )))
+    }
+
+    /// Whether the service refuses to change or remove a record without `If-Match`, that is without the column `Etag`.
+    pub fn needs_etag(&self) -> bool {
+        self.definition().is_some_and(|definition| definition.etag_required)
+    }
+
+    /// The `@odata.type` that records must say, where their collection holds several types.
+    pub fn record_type(&self) -> Option<String> {
+        self.definition()?.listed_type?;
+        self.graph_type().map(|kind| format!("#{kind}"))
     }
 }
 

@@ -13,7 +13,7 @@ use super::scan::{Maker, Options, advanced, one_page, select_property, top};
 use super::sort::SortKey;
 use super::split::{Filter, Split, split};
 use super::tree::Tree;
-use crate::catalog::{Column, ColumnKind, ColumnSource, NotLocated, Object, Owner};
+use crate::catalog::{Column, ColumnKind, ColumnSource, Home, NotLocated, Object, Owner};
 use crate::clock::Timestamp;
 use crate::connection::Connection;
 
@@ -232,6 +232,12 @@ impl Draft<'_> {
         let extra: Vec<&Column> = residual.chain(sorted).collect();
         let needs_naming = extra.iter().any(|column| column.select_only);
         if self.request.fields.is_empty() && self.object.default_needs_no_select() && !needs_naming {
+            return Vec::new();
+        }
+        // `$select` refuses the bare name of a property that only a derived type has; without it everything comes.
+        if self.object.home() != Home::Directory
+            && columns.iter().chain(extra.iter().copied()).any(|column| column.derived)
+        {
             return Vec::new();
         }
         let mut select = Vec::new();

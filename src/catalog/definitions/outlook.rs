@@ -4,14 +4,14 @@
 //! slower and always right, whereas a refused or silently ignored filter is neither.
 
 use super::super::column::FilterOps;
-use super::super::definition::{Definition, InsertNeed, PLAIN, place};
+use super::super::definition::{Definition, InsertNeed, PLAIN, Range, bound, create_only, key_place, place};
 use super::super::object::Home;
 
 const TEXT: FilterOps = FilterOps::EQUALITY.and(FilterOps::STARTS).and(FilterOps::CONTAINS);
 const PREFIX: FilterOps = FilterOps::EQUALITY.and(FilterOps::STARTS);
 const ABSENT: &[&str] = &["ErrorItemNotFound"];
 
-pub(in crate::catalog) const OUTLOOK: [Definition; 4] = [
+pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
     Definition {
         name: "Messages",
         description: "One user's mail, or one folder of it.",
@@ -169,7 +169,11 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 4] = [
         description: "One user's calendars, or one group of them.",
         graph_type: "calendar",
         home: Home::Mailbox,
-        list: &["{owner}/calendars", "{owner}/calendarGroups/{CalendarGroupId}/calendars"],
+        list: &[
+            "{owner}/calendars",
+            "{owner}/calendarGroups/{CalendarGroupId}/calendars",
+            "groups/{GroupId}/calendar",
+        ],
         create: &["{owner}/calendars", "{owner}/calendarGroups/{CalendarGroupId}/calendars"],
         record: &["{owner}/calendars/{id}"],
         update: true,
@@ -189,6 +193,119 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 4] = [
             "owner_name",
         ],
         insert_needs: &[InsertNeed { column: "name", example: "\"Projects\"" }],
+        absent_codes: ABSENT,
+        ..PLAIN
+    },
+    Definition {
+        name: "CalendarView",
+        description: "Events and single occurrences of series between Start_DateTime and End_DateTime, of one user's calendars, of one calendar, or of a group.",
+        graph_type: "event",
+        home: Home::Mailbox,
+        list: &[
+            "{owner}/calendarView",
+            "{owner}/calendars/{CalendarId}/calendarView",
+            "groups/{GroupId}/calendarView",
+        ],
+        instead: " Write to Events.",
+        etag: true,
+        largest_page: Some(1000),
+        heavy: Some((&["body"], 100)),
+        after: &[place("CalendarId"), place("UserId")],
+        range: Some(Range {
+            start: "start_dateTime",
+            end: "end_dateTime",
+            start_option: "startDateTime",
+            end_option: "endDateTime",
+        }),
+        sortable: &["start_dateTime"],
+        ..PLAIN
+    },
+    Definition {
+        name: "EventOccurrences",
+        description: "The occurrences of one series of events between StartDateTime and EndDateTime.",
+        graph_type: "event",
+        home: Home::Mailbox,
+        list: &["{owner}/events/{Events_id}/instances", "groups/{GroupId}/events/{Events_id}/instances"],
+        instead: " Write to Events.",
+        aliases: &[("EventId", "Events_id"), ("id", "Events_id")],
+        before: &[place("GroupId"), place("UserId"), key_place("Events_id")],
+        after: &[bound("StartDateTime"), bound("EndDateTime")],
+        largest_page: Some(1000),
+        heavy: Some((&["body"], 100)),
+        range: Some(Range {
+            start: "StartDateTime",
+            end: "EndDateTime",
+            start_option: "startDateTime",
+            end_option: "endDateTime",
+        }),
+        ..PLAIN
+    },
+    Definition {
+        name: "EventAttachments",
+        description: "The attachments of one event, with the content of files.",
+        graph_type: "fileAttachment",
+        listed_type: Some("attachment"),
+        home: Home::Mailbox,
+        list: &["{owner}/events/{Events_id}/attachments", "groups/{GroupId}/events/{Events_id}/attachments"],
+        record: &["{owner}/events/{Events_id}/attachments/{id}"],
+        instead: " Use the procedures AddAttachments and DeleteAttachment.",
+        before: &[key_place("Events_id")],
+        after: &[place("UserId")],
+        absent_codes: ABSENT,
+        ..PLAIN
+    },
+    Definition {
+        name: "MessageAttachments",
+        description: "The attachments of one message, with the content of files.",
+        graph_type: "fileAttachment",
+        listed_type: Some("attachment"),
+        home: Home::Mailbox,
+        list: &["{owner}/messages/{Messages_id}/attachments"],
+        record: &["{owner}/messages/{Messages_id}/attachments/{id}"],
+        instead: " Use the procedures AddAttachments and DeleteAttachment.",
+        before: &[key_place("Messages_id")],
+        after: &[place("UserId")],
+        absent_codes: ABSENT,
+        ..PLAIN
+    },
+    Definition {
+        name: "MailFolders",
+        description: "One user's mail folders: those of the top level, or the ones in parentFolderId.",
+        graph_type: "mailFolder",
+        home: Home::Mailbox,
+        list: &["{owner}/mailFolders", "{owner}/mailFolders/{parentFolderId}/childFolders"],
+        create: &["{owner}/mailFolders", "{owner}/mailFolders/{parentFolderId}/childFolders"],
+        record: &["{owner}/mailFolders/{id}"],
+        update: true,
+        delete: true,
+        after: &[place("userId")],
+        largest_page: Some(1000),
+        read_only: &["childFolderCount", "totalItemCount", "unreadItemCount"],
+        insert_needs: &[InsertNeed { column: "displayName", example: "\"Projects\"" }],
+        absent_codes: ABSENT,
+        ..PLAIN
+    },
+    Definition {
+        name: "Conversations",
+        description: "The conversations of one group. A new one is made with its first post, Content.",
+        graph_type: "conversation",
+        home: Home::Mailbox,
+        list: &["groups/{GroupId}/conversations"],
+        create: &["groups/{GroupId}/conversations"],
+        record: &["groups/{GroupId}/conversations/{id}"],
+        delete: true,
+        instead: " Make a new one.",
+        etag: true,
+        after: &[
+            key_place("GroupId"),
+            create_only("Content", &["threads", "[]", "posts", "[]", "body", "content"]),
+            create_only("NewParticipants", &["threads", "[]", "posts", "[]", "newParticipants"]),
+        ],
+        read_only: &["hasAttachments", "lastDeliveredDateTime", "preview", "uniqueSenders"],
+        insert_needs: &[
+            InsertNeed { column: "topic", example: "\"Plans for spring\"" },
+            InsertNeed { column: "Content", example: "\"Let us begin.\"" },
+        ],
         absent_codes: ABSENT,
         ..PLAIN
     },
