@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use o365_agent::catalog::Catalog;
+use o365_agent::clock::Timestamp;
 use o365_agent::connection::{
     Auth, AuthScheme, ClientCredential, Connection, ConnectionName, Endpoints, Generation, InitiateOAuth, SeedTokens,
     SignInSettings, StoreLocation,
@@ -39,6 +41,7 @@ static CONNECTION: LazyLock<Connection> = LazyLock::new(|| Connection {
     user_id: None,
     max_rows: None,
     page_size: None,
+    directory_depth: Some(5),
     read_only: false,
     mailbox_concurrency: 4,
     activities: BTreeMap::new(),
@@ -52,7 +55,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let written = serde_json::to_value(&request).expect("a request can be written");
     let again: QueryRequest = serde_json::from_value(written).expect("and read again");
     assert_eq!(again, request);
-    let Ok(plan) = plan(&request, &CONNECTION, None) else { return };
+    let Ok(plan) = plan(&Catalog::embedded(), &request, &CONNECTION, None, Timestamp::from_seconds(1_767_225_600)) else { return };
     let root = url::Url::parse("https://graph.test/v1.0/").expect("a URL");
     for scan in &plan.scans {
         let url = root.join(&scan.request.path).expect("a path below the root");

@@ -13,14 +13,18 @@ use super::decode::Decoder;
 use super::error::QueryError;
 use super::plan::{Refused, Scan, Then};
 use super::residual::text;
-use super::scan::Maker;
+use super::scan::{Folders, Maker};
 use super::skipped::Skipped;
+use crate::catalog::Recursion;
 use crate::graph::{CallContext, GraphClient, GraphError, Pages, RowBatch};
 
 /// Scans that are read at once. Each holds at most a page; more would not be faster, because a tenant is bounded too.
 const AT_ONCE: usize = 16;
 /// Found places that wait before the listing that finds them is read on.
 const ENOUGH_WAITING: usize = 1000;
+/// Folders that may wait. The deepest are read first, so that not even a drive of millions has so many at a time, unless
+/// they lie side by side.
+const MOST_WAITING: usize = 200_000;
 
 /// The rows of all scans.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ pub(super) struct Feed {
 enum Next {
     Scan(Box<Scan>),
     User(Arc<Maker>, Box<str>),
+    Folder(Arc<Folders>, Box<str>),
 }
 
 /// A scan that is being read.
@@ -151,6 +156,11 @@ impl Feed {
                             self.go_on(active);
                         }
                         Then::Deliver => return Ok(Some(self.deliver(active, rows))),
+                        Then::DeliverAndDescend(folders) => {
+                            let folders = Arc::clone(folders);
+                            self.descend(&folders, &rows)?;
+                            return Ok(Some(self.deliver(active, rows)));
+                        }
                     }
                 }
                 Err(error) => self.refused(&active, error)?,
@@ -169,8 +179,12 @@ impl Feed {
             let scan = match self.waiting.pop_front() {
                 None => return,
                 Some(Next::Scan(scan)) => *scan,
-                // A plan is made only if this works for any user.
+                // A plan is made only if these work for any id.
                 Some(Next::User(maker, id)) => match maker.user(&id) {
+                    Ok(scan) => scan,
+                    Err(_) => continue,
+                },
+                Some(Next::Folder(folders, id)) => match folders.inside(&id) {
                     Ok(scan) => scan,
                     Err(_) => continue,
                 },
@@ -200,6 +214,25 @@ impl Feed {
             (false, Then::EachUser(_)) if self.waiting.len() >= ENOUGH_WAITING => self.paused.push(active),
             (false, _) => self.run(active),
         }
+    }
+
+    /// Takes note of the rows that hold further rows.
+    fn descend(&mut self, folders: &Arc<Folders>, rows: &RowBatch) -> Result<(), QueryError> {
+        for id in holders(rows, folders.recursion())? {
+            if folders.is_last_level() {
+                self.skipped.too_deep(&id);
+            } else {
+                self.waiting.push_front(Next::Folder(Arc::clone(folders), id.into_boxed_str()));
+            }
+        }
+        if self.waiting.len() > MOST_WAITING {
+            let message = format!(
+                "More than {MOST_WAITING} folders wait to be read. Ask for one folder (a condition on '{}') at a time.",
+                folders.recursion().column
+            );
+            return Err(QueryError::TooLarge { message });
+        }
+        Ok(())
     }
 
     fn deliver(&mut self, mut active: Box<Active>, rows: RowBatch) -> Fed {
@@ -238,6 +271,29 @@ fn ids(rows: &RowBatch) -> Result<Vec<String>, QueryError> {
         let mut cells = [None];
         decoder.decode(row, &mut cells).map_err(|error| bad_row(&error))?;
         found.extend(cells[0].filter(|cell| *cell != b"null").map(|cell| text(cell).into_owned()));
+    }
+    Ok(found)
+}
+
+/// The ids of the rows that hold further rows.
+fn holders(rows: &RowBatch, recursion: Recursion) -> Result<Vec<String>, QueryError> {
+    let path = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<String>>();
+    let count = path(recursion.holds);
+    let facet = count.first().cloned().into_iter().collect::<Vec<String>>();
+    let mut paths = vec![path(&["id"]), facet];
+    if recursion.holds.len() > 1 {
+        paths.push(count);
+    }
+    let decoder = Decoder::new(&paths);
+    let mut found = Vec::new();
+    for row in rows.rows() {
+        let mut cells = vec![None; paths.len()];
+        decoder.decode(row, &mut cells).map_err(|error| bad_row(&error))?;
+        let there = |cell: &Option<&[u8]>| cell.is_some_and(|cell| cell != b"null");
+        let empty = cells[1..].iter().any(|cell| *cell == Some(b"0".as_slice()));
+        if let (Some(id), true, false) = (cells[0], there(&cells[1]), empty) {
+            found.push(text(id).into_owned());
+        }
     }
     Ok(found)
 }

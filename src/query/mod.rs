@@ -33,6 +33,6 @@ pub use error::QueryError;
 pub use plan::{Cell, Evaluated, Plan, Refused, Scan, Then, plan};
 pub use request::*;
 pub use residual::Residual;
-pub use scan::Maker;
+pub use scan::{Descend, Folders, Maker};
 pub use sort::SortKey;
 pub use stream::{End, Progress, RowStream};

@@ -9,7 +9,7 @@ use super::error::QueryError;
 use super::plan_object::plan_object;
 use super::request::QueryRequest;
 use super::residual::Residual;
-use super::scan::Maker;
+use super::scan::{Folders, Maker};
 use super::sort::SortKey;
 use crate::catalog::{Catalog, Column, Object};
 use crate::clock::Timestamp;
@@ -86,6 +86,8 @@ pub enum Refused {
 pub enum Then {
     /// They are rows of the answer.
     Deliver,
+    /// They are, and those that hold further rows are read on.
+    DeliverAndDescend(Arc<Folders>),
     /// Each names a user, whose rows are read next.
     EachUser(Arc<Maker>),
 }

@@ -9,7 +9,7 @@ use super::places::{Places, Users, column, places};
 use super::plan::{Cell, Evaluated, Plan, Refused, Scan, Slots, refuse_repeated};
 use super::request::QueryRequest;
 use super::residual::Residual;
-use super::scan::{Maker, Options, advanced, one_page, select_property, top};
+use super::scan::{Descend, Maker, Options, advanced, one_page, select_property, top};
 use super::sort::SortKey;
 use super::split::{Filter, Split, split};
 use super::tree::Tree;
@@ -45,6 +45,18 @@ pub(super) fn plan_object(
         false => split(conjuncts, object.home()),
     };
     let owners = owners(object, &places, connection, user_id)?;
+    if owners == Owners::Everybody && places.users == Users::Default {
+        notes.push(format!(
+            "The connection acts as an application, so the {} of every user are read. Give a condition on UserId for one \
+             user's.",
+            object.name().to_lowercase()
+        ));
+    }
+    // A condition on the column itself names the one folder that is wanted.
+    let descend = object
+        .recursion()
+        .filter(|recursion| !by_id && !places.given.iter().any(|(column, _)| *column == recursion.column))
+        .map(|recursion| Descend { recursion: *recursion, left: connection.directory_depth });
     let count = count(object, &places, &owners, &split)?;
     let mut draft = Draft {
         object,
@@ -52,7 +64,8 @@ pub(super) fn plan_object(
         order,
         split,
         by_id,
-        many: count > 1 || owners == Owners::Everybody,
+        many: count > 1 || owners == Owners::Everybody || descend.is_some(),
+        descend,
         sorted_here: false,
         travels: false,
     };
@@ -100,6 +113,7 @@ pub(super) fn plan_object(
         places: place_columns.clone(),
         rows: request.limit.filter(|_| travels).map(|limit| limit.saturating_add(offset)),
         given: Vec::new(),
+        descend,
     };
     let scans = scans(&maker, &places, &owners, &split.chunks)
         .map_err(|error| not_located(error, object, connection))?;
@@ -165,6 +179,7 @@ struct Draft<'request> {
     order: Vec<(Column, bool)>,
     split: Split,
     by_id: bool,
+    descend: Option<Descend>,
     many: bool,
     /// Whether the agent puts the rows in order.
     sorted_here: bool,
@@ -244,6 +259,13 @@ impl Draft<'_> {
         for column in columns.iter().chain(extra) {
             select_property(&mut select, column);
         }
+        if let Some(descend) = self.descend {
+            for name in ["id", descend.recursion.holds.first().copied().unwrap_or("id")] {
+                if !select.iter().any(|known| known == name) {
+                    select.push(name.to_owned());
+                }
+            }
+        }
         if select.is_empty() {
             select.push("id".to_owned());
         }
@@ -308,6 +330,14 @@ fn owners(
     match &places.users {
         _ if !object.has_owner() => Ok(Owners::These(vec![default])),
         Users::Named(users) => Ok(Owners::These(users.iter().cloned().map(Owner::User).map(Some).collect())),
+        Users::Default
+            if default.is_none()
+                && object.walks_users()
+                && places.given.is_empty()
+                && places.ids.is_none() =>
+        {
+            Ok(Owners::Everybody)
+        }
         Users::Default => Ok(Owners::These(vec![default])),
         Users::Everybody if places.ids.is_some() => Err(QueryError::field(
             "bad_request",

@@ -8,7 +8,7 @@ use super::odata::Joined;
 use super::plan::{QUERY, Refused, Scan, Then};
 use super::request::QueryRequest;
 use super::split::Filter;
-use crate::catalog::{Column, ColumnSource, Home, NotLocated, Object, Owner, RouteUse};
+use crate::catalog::{Column, ColumnSource, Home, NotLocated, Object, Owner, Recursion, RouteUse};
 use crate::connection::Connection;
 use crate::graph::{Effect, GraphRequest};
 
@@ -77,6 +77,51 @@ pub struct Maker {
     pub(super) rows: Option<u64>,
     /// Values of place columns by their declared names.
     pub(super) given: Vec<(&'static str, String)>,
+    /// Whether the rows that hold further rows are read on.
+    pub(super) descend: Option<Descend>,
+}
+
+/// How rows that hold further rows are read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descend {
+    /// Which rows, and what their id is given to.
+    pub(super) recursion: Recursion,
+    /// How many levels further; absent: all.
+    pub(super) left: Option<u32>,
+}
+
+/// Where the folders of one listing are read on.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    maker: Maker,
+    owner: Option<Owner>,
+    descend: Descend,
+}
+
+impl Folders {
+    /// Which rows are read on.
+    pub(super) fn recursion(&self) -> Recursion {
+        self.descend.recursion
+    }
+
+    /// Whether the folders of this listing are too deep to be read.
+    pub(super) fn is_last_level(&self) -> bool {
+        self.descend.left == Some(0)
+    }
+
+    /// The scan of what is in the folder `id` of this listing.
+    ///
+    /// # Errors
+    /// As [`Maker::scan`]; a folder is of a place that was found before.
+    pub(super) fn inside(&self, id: &str) -> Result<Scan, NotLocated> {
+        let mut maker = self.maker.clone();
+        maker.given.retain(|(column, _)| *column != self.descend.recursion.column);
+        maker.given.push((self.descend.recursion.column, id.to_owned()));
+        maker.descend =
+            Some(Descend { left: self.descend.left.map(|left| left.saturating_sub(1)), ..self.descend });
+        let refused = Refused::LeavesOut { place: format!("the folder {id}"), named: true };
+        maker.scan(self.owner.as_ref(), None, refused).map(|(scan, _used)| scan)
+    }
 }
 
 impl Maker {
@@ -114,7 +159,14 @@ impl Maker {
             places: self.places.iter().map(place).collect::<Vec<_>>().into(),
             rows: self.rows.filter(|_| record.is_none()),
             refused,
-            then: Then::Deliver,
+            then: match self.descend.filter(|_| record.is_none()) {
+                None => Then::Deliver,
+                Some(descend) => Then::DeliverAndDescend(Arc::new(Folders {
+                    maker: self.clone(),
+                    owner: owner.cloned(),
+                    descend,
+                })),
+            },
         };
         Ok((scan, location.used))
     }

@@ -25,6 +25,8 @@ pub(super) struct Skipped {
     without: Listed,
     /// Places that could not be read: the answer is not complete.
     unread: Listed,
+    /// Folders that lie deeper than is read.
+    too_deep: Listed,
     first_error: Option<GraphError>,
     answered: bool,
 }
@@ -53,7 +55,12 @@ impl Listed {
 impl Skipped {
     /// A scan was answered.
     pub(super) fn answered(&mut self, scan: &Scan) {
-        self.answered |= matches!(scan.then, Then::Deliver);
+        self.answered |= !matches!(scan.then, Then::EachUser(_));
+    }
+
+    /// The folder `id` is too deep to be read.
+    pub(super) fn too_deep(&mut self, id: &str) {
+        self.too_deep.add(clean_foreign_text(id));
     }
 
     /// The scan of `place` was refused with `error`.
@@ -80,14 +87,26 @@ impl Skipped {
 
     /// Why rows are missing, if any are.
     pub(super) fn reason(&self) -> Option<String> {
-        (self.unread.count > 0).then(|| {
+        let unread = (self.unread.count > 0).then(|| {
             format!(
                 "{} of the places asked for could not be read and are left out: {}. Check that each exists and that the \
                  connection may read it.",
                 self.unread.count,
                 self.unread.shown()
             )
-        })
+        });
+        let too_deep = (self.too_deep.count > 0).then(|| {
+            format!(
+                "{} folders lie deeper than DirectoryRetrievalDepth and were not read: {}. Raise it on the connection, or \
+                 set it to -1 for all levels.",
+                self.too_deep.count,
+                self.too_deep.shown()
+            )
+        });
+        match (unread, too_deep) {
+            (Some(unread), Some(too_deep)) => Some(format!("{unread} {too_deep}")),
+            (unread, too_deep) => unread.or(too_deep),
+        }
     }
 
     /// What is worth knowing though nothing is missing.
