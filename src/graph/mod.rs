@@ -41,3 +41,4 @@ pub use governor::Governor;
 pub use model::*;
 pub use pages::Pages;
 pub use rows::RowBatch;
+pub use scan::scan_page;
