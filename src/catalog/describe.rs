@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::column::{Column, ColumnKind, ColumnSource};
 use super::objects::{Home, Object, ObjectKind, find_object, objects};
-use super::procedures::{Procedure, find_procedure, procedures};
+use super::procedures::{ParameterType, Procedure, find_procedure, procedures};
 use super::{CatalogError, did_you_mean};
 
 /// An entry of the lists of objects and procedures.
@@ -83,6 +83,12 @@ pub struct ProcedureDescription {
 pub struct ParameterDescription {
     /// The name, matched without regard to case.
     pub name: &'static str,
+    /// Other names for the same.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub also: &'static [&'static str],
+    /// What it takes.
+    #[serde(rename = "type")]
+    pub kind: ParameterType,
     /// Whether it must be given.
     pub required: bool,
     /// What it means.
@@ -152,7 +158,7 @@ pub fn list_procedures() -> Vec<NamedEntry> {
         name: procedure.name.to_owned(),
         description: procedure.description.to_owned(),
     };
-    procedures().iter().map(entry).collect()
+    procedures().map(entry).collect()
 }
 
 /// One procedure with its parameters.
@@ -161,7 +167,7 @@ pub fn list_procedures() -> Vec<NamedEntry> {
 /// A sentence, when the name is unknown.
 pub fn describe_procedure(name: &str) -> Result<ProcedureDescription, CatalogError> {
     let procedure = find_procedure(name).ok_or_else(|| {
-        let names: Vec<&str> = procedures().iter().map(|procedure| procedure.name).collect();
+        let names: Vec<&str> = procedures().map(|procedure| procedure.name).collect();
         let near = did_you_mean(name, names.iter().copied());
         CatalogError::new(format!(
             "There is no procedure '{name}'.{near} The procedures are {}. Any action that Graph binds to a resource can \
@@ -171,6 +177,8 @@ pub fn describe_procedure(name: &str) -> Result<ProcedureDescription, CatalogErr
     })?;
     let parameters = procedure.parameters.iter().map(|parameter| ParameterDescription {
         name: parameter.name,
+        also: parameter.also,
+        kind: parameter.kind,
         required: parameter.required,
         description: parameter.description,
     });
@@ -212,6 +220,6 @@ mod tests {
         );
         let message = describe_procedure("SendMial").unwrap_err().message;
         assert!(message.contains("Did you mean 'SendMail'?") && message.contains("`target`"), "{message}");
-        assert_eq!(list_procedures().len(), 2);
+        assert_eq!(list_procedures().len(), 23);
     }
 }

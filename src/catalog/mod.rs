@@ -17,7 +17,7 @@ pub use describe::{
 };
 pub use objects::{Home, InsertNeed, Object, ObjectKind, Owner, PathPart, find_object};
 pub use path::{GraphPath, encode_segment};
-pub use procedures::{Parameter, Procedure, ProcedureKind, find_procedure, procedures};
+pub use procedures::{Parameter, ParameterType, Procedure, ProcedureKind, find_procedure, procedures};
 
 use crate::error::nearest_name;
 

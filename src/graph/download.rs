@@ -87,7 +87,7 @@ impl GraphClient {
     /// Begins a download at byte `from`; `digests` cover what comes before. Returns when the content's head is there.
     ///
     /// # Errors
-    /// [`GraphError`]; [`GraphError::BadAnswer`] also when it is larger than the limit.
+    /// [`GraphError`]; [`GraphError::TooLarge`] when it is larger than the limit.
     pub async fn download(
         self: &Arc<Self>,
         wanted: DownloadRequest,
@@ -412,13 +412,12 @@ impl Download {
     }
 
     fn too_large(&self) -> GraphError {
-        let what = match self.head.total {
-            Some(total) if total <= self.wanted.limit => {
-                format!("the content has more than the announced {total} bytes")
-            }
-            _ => format!("the content is larger than {} bytes", self.wanted.limit),
-        };
-        GraphError::BadAnswer { what }
+        match self.head.total {
+            Some(total) if total <= self.wanted.limit => GraphError::BadAnswer {
+                what: format!("the content has more than the announced {total} bytes"),
+            },
+            _ => GraphError::TooLarge { limit: self.wanted.limit },
+        }
     }
 
     /// The end has come: is it the whole, undamaged?

@@ -56,8 +56,9 @@ pub struct UploadRequest {
 /// An upload that is done.
 #[derive(Debug)]
 pub struct Uploaded {
-    /// The last answer: the item, or only its `location`.
-    pub answer: GraphAnswer,
+    /// The last answer: the item, or only its `location`. `None`: the last piece was sent, its answer was lost, and the
+    /// session has ended since; look whether the item is there.
+    pub answer: Option<GraphAnswer>,
     /// The digests of what was sent.
     pub digests: Digests,
     /// How often it went on after a cut.
@@ -67,18 +68,15 @@ pub struct Uploaded {
 /// How one session ended.
 enum Ended {
     Done(Uploaded),
-    /// The service does not know the session any more. `all_sent`: it may have ended because it was finished.
-    Gone {
-        all_sent: bool,
-    },
+    /// The service does not know the session any more.
+    Gone,
 }
 
 impl GraphClient {
     /// Uploads `content` through a session.
     ///
     /// # Errors
-    /// [`GraphError`]. [`GraphError::OutcomeUnknown`] when the last piece was sent, its answer was lost, and the session
-    /// has ended since: the item may be there.
+    /// [`GraphError`].
     pub async fn upload(
         self: &Arc<Self>,
         request: UploadRequest,
@@ -105,12 +103,7 @@ impl GraphClient {
                     session.is_over();
                     return Ok(uploaded);
                 }
-                Ok(Ended::Gone { all_sent: true }) => {
-                    session.is_over();
-                    let what = "the last piece was sent, its answer was lost, and the upload session has ended since";
-                    return Err(GraphError::OutcomeUnknown { what: what.to_owned() });
-                }
-                Ok(Ended::Gone { all_sent: false }) => {
+                Ok(Ended::Gone) => {
                     session.is_over();
                     if !content.can_rewind() {
                         let what = "the service has dropped the upload session, and the content cannot be read a second time; send it again";
@@ -217,7 +210,7 @@ impl Sending<'_> {
             let inside = (held_from..held_from + held.len() as u64).contains(&at);
             if !inside {
                 if at < held_from + held.len() as u64 && !content.can_rewind() {
-                    return Ok(Ended::Gone { all_sent: false });
+                    return Ok(Ended::Gone);
                 }
                 drop(std::mem::take(&mut held));
                 held = self.read(content, at, total).await?;
@@ -227,7 +220,7 @@ impl Sending<'_> {
             let end = at + rest.len() as u64;
             let step = match self.put(at, total, rest).await? {
                 Ok(answered) => match of_piece(answered.status, &answered.headers, &answered.body) {
-                    Step::Done if end == total => return Ok(Ended::Done(self.done(answered))),
+                    Step::Done if end == total => return Ok(Ended::Done(self.done(Some(answered)))),
                     Step::Done => Step::AskState,
                     Step::Later => {
                         maybe_done |= end == total && answered.status != 429;
@@ -258,11 +251,12 @@ impl Sending<'_> {
                     at = next;
                     if at == total {
                         // Everything is there and the answer that says so was lost.
-                        return Ok(Ended::Gone { all_sent: true });
+                        return Ok(Ended::Done(self.done(None)));
                     }
                     maybe_done = false;
                 }
-                Step::Gone => return Ok(Ended::Gone { all_sent: maybe_done }),
+                Step::Gone if maybe_done => return Ok(Ended::Done(self.done(None))),
+                Step::Gone => return Ok(Ended::Gone),
                 Step::Refused(error) => return Err(error),
                 _ => {
                     let what = "the upload session wants bytes beyond the end of the content".to_owned();
@@ -386,14 +380,13 @@ impl Sending<'_> {
         Ok(())
     }
 
-    fn done(&mut self, answered: Answered) -> Uploaded {
-        let location = answered.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        let answer = GraphAnswer {
+    fn done(&mut self, answered: Option<Answered>) -> Uploaded {
+        let answer = answered.map(|answered| GraphAnswer {
             status: answered.status,
-            location: location.map(str::to_owned),
+            location: answered.headers.get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned),
             request_id: request_id(&answered.headers),
             body: answered.body,
-        };
+        });
         Uploaded { answer, digests: std::mem::take(&mut self.digests), resumed: self.resumed }
     }
 }

@@ -225,7 +225,7 @@ pub(super) async fn run_saved(
             Ok(Json(control.engine.write(&live, kind, &request, &options).await?).into_response())
         }
         SavedRequest::Execute(request) => {
-            Ok(Json(control.engine.execute(&live, &request, &options).await?).into_response())
+            super::execute::executed(&control, &live, &request, None, &headers, &options).await
         }
     }
 }
