@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::catalog::find_object;
+use crate::catalog::Catalog;
 use crate::connection::AuthScheme;
 use crate::query::test_support::connection;
 
@@ -14,7 +14,13 @@ fn build(
     record: &Value,
     user: Option<&str>,
 ) -> Result<Prepared, ActivityError> {
-    prepare(&find_object(object).unwrap(), kind, &connection(|_| {}), user, record.as_object().unwrap())
+    prepare(
+        &Catalog::embedded().find_object(object).unwrap(),
+        kind,
+        &connection(|_| {}),
+        user,
+        record.as_object().unwrap(),
+    )
 }
 
 #[test]
@@ -158,6 +164,13 @@ fn what_cannot_be_sent_is_refused() {
     use ActivityKind::{Delete, Update};
     for (object, kind, record, expected) in [
         ("Messages", Update, json!({"isRead": true}), "Update needs the id"),
+        (
+            "Events",
+            ActivityKind::Create,
+            json!({"CalendarId": "c", "GroupId": "g", "start_dateTime": "2026-01-31T08:00", "start_timeZone": "UTC",
+                   "end_dateTime": "2026-01-31T09:00", "end_timeZone": "UTC"}),
+            "both choose where",
+        ),
         ("Messages", Delete, json!({}), "Delete needs the id"),
         ("/me/mailFolders", Delete, json!({}), "Delete needs the id"),
         ("/me/mailFolders", Delete, json!({"id": ""}), "needs an id as text"),
@@ -173,7 +186,7 @@ fn what_cannot_be_sent_is_refused() {
 fn an_application_must_name_a_user() {
     let application = connection(|connection| connection.auth.scheme = AuthScheme::AzureMsi);
     let record = json!({"subject": "x"});
-    let messages = find_object("Messages").unwrap();
+    let messages = Catalog::embedded().find_object("Messages").unwrap();
     let on = |user| prepare(&messages, ActivityKind::Create, &application, user, record.as_object().unwrap());
     assert_eq!(on(None).unwrap_err().code(), "user_id_required");
     let request = on(Some("u@X")).unwrap().request;

@@ -5,7 +5,6 @@ use super::engine::Live;
 use super::error::{ActivityError, graph_error_code};
 use super::model::{Record, RecordError, RecordResult, RecordStatus, WriteRequest};
 use super::target::{Prepared, prepare};
-use crate::catalog::find_object;
 use crate::connection::ActivityKind;
 use crate::graph::{CallContext, GraphAnswer, GraphError};
 
@@ -30,7 +29,10 @@ pub(super) async fn write_records(
             "There are no records. Give at least one.",
         ));
     }
-    let object = find_object(&request.object)
+    let object = live
+        .catalog
+        .get()
+        .find_object(&request.object)
         .map_err(|error| ActivityError::unknown("unknown_object", "object", error))?;
     let connection = &live.connection;
     let prepared = |record: &Record| prepare(&object, kind, connection, user_id, record);

@@ -25,7 +25,9 @@ use serde_json::{Map, Value, json};
 use super::error::ActivityError;
 use super::model::ExecuteRequest;
 use super::target::{owner, write};
-use crate::catalog::{Owner, Procedure, ProcedureKind, describe_procedure, encode_segment, find_procedure};
+use crate::catalog::{
+    Catalog, Owner, Procedure, ProcedureKind, describe_procedure, encode_segment, find_procedure,
+};
 use crate::connection::Connection;
 use crate::graph::{Effect, GraphAnswer, GraphError, GraphRequest};
 
@@ -68,6 +70,7 @@ enum Outcome {
 #[derive(Clone, Copy, Debug)]
 struct Call<'a> {
     connection: &'a Connection,
+    catalog: &'a Catalog,
     /// The connection's own UserId.
     user_id: Option<&'a str>,
     local_files: &'a LocalFiles,

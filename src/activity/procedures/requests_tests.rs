@@ -370,6 +370,7 @@ fn refusals_name_the_parameter_and_the_remedy() {
 #[test]
 fn a_body_and_a_stream_are_refused_where_nobody_reads_or_gives_them() {
     let (connection, local_files) = (connection(|_| {}), LocalFiles::default());
+    let catalog = Catalog::embedded();
     for (procedure, has_content, wants_stream, refused) in [
         ("SendMail", true, false, true),
         ("DownloadFile", true, false, true),
@@ -384,6 +385,7 @@ fn a_body_and_a_stream_are_refused_where_nobody_reads_or_gives_them() {
         let value = json!({"procedure": procedure, "parameters": {}});
         let call = Call {
             connection: &connection,
+            catalog: &catalog,
             user_id: None,
             local_files: &local_files,
             has_content,

@@ -100,7 +100,9 @@ impl Engine {
         options: &CallOptions,
     ) -> Result<Executed, ActivityError> {
         let user = user_id(&live.connection, &options.variables)?;
+        let catalog = live.catalog.get();
         let call = Call {
+            catalog: &catalog,
             connection: &live.connection,
             user_id: user.as_deref(),
             local_files: &host.local_files,

@@ -7,7 +7,6 @@ use super::Work;
 use super::given::Given;
 use super::local_files::LocalPath;
 use crate::activity::error::ActivityError;
-use crate::catalog::describe;
 
 /// A description that goes into a file.
 #[derive(Debug)]
@@ -18,7 +17,9 @@ pub(super) struct WriteSchema {
 }
 
 pub(super) fn create(given: &Given<'_>, call: Call<'_>) -> Result<Work, ActivityError> {
-    let described = describe(given.id("TableName")?)
+    let described = call
+        .catalog
+        .describe(given.id("TableName")?)
         .map_err(|error| ActivityError::unknown("unknown_object", "TableName", error))?;
     let schema = serde_json::to_value(described).unwrap_or_default();
     let overwrite = given.boolean("Overwrite", true)?;
