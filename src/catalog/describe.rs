@@ -124,13 +124,23 @@ pub struct ParameterDescription {
 }
 
 impl Catalog {
-    /// The named objects that have `search` in their name or description, in any case. Any Graph path is an object too.
+    /// The named objects that have `search` in their name or description, in any case; with a search also
+    /// the roots of Graph paths that have it. Any Graph path is an object too.
     pub fn list(&self, search: &str) -> Vec<NamedEntry> {
         let entry = |object: &std::sync::Arc<Object>| NamedEntry {
             name: object.name().to_owned(),
             description: sentence(object),
         };
-        self.objects().iter().map(entry).filter(|entry| entry.has(search)).collect()
+        let root = |root: super::facts::Root<'_>| NamedEntry {
+            name: format!("/{}", root.name),
+            description: format!(
+                "{} microsoft.graph.{}.",
+                if root.collection { "A collection of" } else { "One" },
+                root.type_name
+            ),
+        };
+        let roots = self.facts().roots().map(root).filter(|_| !search.trim().is_empty());
+        self.objects().iter().map(entry).chain(roots).filter(|entry| entry.has(search)).collect()
     }
 
     /// One object with its columns: a named one, or what the metadata knows of a Graph path (in which `{id}` may stand for

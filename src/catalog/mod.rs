@@ -15,11 +15,13 @@ mod csdl_text;
 mod definition;
 mod definitions;
 mod describe;
+mod describe_operation;
 mod facts;
 mod facts_line;
 mod flatten;
 mod library;
 mod object;
+mod operation;
 mod path;
 mod path_object;
 mod permissions;
@@ -35,8 +37,12 @@ pub use describe::{
     ColumnDescription, NamedEntry, ObjectDescription, ParameterDescription, ProcedureDescription,
     describe_procedure, list_procedures,
 };
+pub use describe_operation::{
+    OperationDescription, OperationParameterDescription, OverloadDescription, ProcedureView,
+};
 pub use library::Catalog;
 pub use object::{Home, Object};
+pub use operation::{BadParameter, BoundOperation, CallParameter, OperationCall, Overload};
 pub use path::{GraphPath, encode_segment};
 pub use permissions::MethodPermissions;
 pub use procedures::{Parameter, ParameterType, Procedure, ProcedureKind, find_procedure, procedures};

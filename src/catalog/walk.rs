@@ -291,7 +291,7 @@ impl<'a> Walker<'a> {
 
 /// `forward`, `graph.forward` and `microsoft.graph.forward` are one; an operation of another namespace is called with it,
 /// or by its bare name, which Graph takes where no other has it.
-fn is_called(operation: &str, name: &str) -> bool {
+pub(super) fn is_called(operation: &str, name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let name =
         lower.strip_prefix("microsoft.graph.").or_else(|| lower.strip_prefix("graph.")).unwrap_or(&lower);
