@@ -426,7 +426,7 @@ mod tests {
         std::fs::hard_link(&target, &second).unwrap();
         let message = read_sole(&target, 10).unwrap_err().to_string();
         assert!(message.contains("2 names") && message.contains("Run: cp -p "), "{message}");
-        std::fs::remove_file(&second).unwrap();
+        remove(&second).unwrap();
         std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o644)).unwrap();
         let message = read_private(&target, 10).unwrap_err().to_string();
         assert!(message.contains("chmod 600"), "{message}");

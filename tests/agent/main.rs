@@ -14,4 +14,5 @@ mod limits;
 mod memory;
 mod process;
 mod support;
+mod throttling;
 mod tokens;
