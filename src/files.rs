@@ -11,8 +11,12 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod log;
+
 use crate::clock::Clock;
 use crate::secret;
+
+pub use log::{AppendFile, list, nameless};
 
 /// How often a waiting lock taker tries again. Short, because holders keep a lock for one token request at most.
 const LOCK_POLL: Duration = Duration::from_millis(20);
