@@ -16,7 +16,7 @@ mod log;
 use crate::clock::Clock;
 use crate::secret;
 
-pub use log::{AppendFile, list, nameless};
+pub use log::{AppendFile, list, nameless, size};
 
 /// How often a waiting lock taker tries again. Short, because holders keep a lock for one token request at most.
 const LOCK_POLL: Duration = Duration::from_millis(20);

@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 
 use super::body::{Parts, parts};
 use super::error::ActivityError;
+use super::mark::Marks;
 use super::model::Record;
 use crate::catalog::{GraphPath, Home, Object, ObjectKind, Owner};
 use crate::connection::{ActivityKind, Connection};
 use crate::graph::{Effect, GraphRequest};
-use crate::secret::random_hex;
 
 /// One record's request.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Prepared {
     pub(super) id: Option<String>,
 }
 
-/// The request for one record.
+/// The request for one record. `marks` marks a new record as the one with that index.
 ///
 /// # Errors
 /// A sentence naming the column and the remedy.
@@ -30,10 +30,11 @@ pub(super) fn prepare(
     connection: &Connection,
     user_id: Option<&str>,
     record: &Record,
+    marks: (&Marks, usize),
 ) -> Result<Prepared, ActivityError> {
     match object {
-        ObjectKind::Named(object) => named(object, kind, connection, user_id, record),
-        ObjectKind::Path(path) => by_path(path, kind, connection, record),
+        ObjectKind::Named(object) => named(object, kind, connection, user_id, record, marks),
+        ObjectKind::Path(path) => by_path(path, kind, connection, record, marks),
     }
 }
 
@@ -43,6 +44,7 @@ fn named(
     connection: &Connection,
     user_id: Option<&str>,
     record: &Record,
+    (marks, index): (&Marks, usize),
 ) -> Result<Prepared, ActivityError> {
     let Parts { mut body, id, etag, user, part } = parts(object, kind, record)?;
     let at_root = part.as_ref().is_some_and(|(part, _)| !part.below_owner);
@@ -60,14 +62,8 @@ fn named(
     };
     let part = part.as_ref().map(|(part, value)| (*part, value.as_str()));
     if kind == ActivityKind::Create {
-        // Graph takes a second POST with the same transactionId for the first one ("Create event"), which makes an
-        // event the one record that can be sent again when its outcome is unknown.
-        let repeatable = object.name() == "Events";
-        if repeatable && body.get("transactionId").is_none_or(Value::is_null) {
-            body.insert("transactionId".to_owned(), Value::from(transaction_id()));
-        }
-        let effect = if repeatable { Effect::Repeatable } else { Effect::Once };
         let path = object.collection_path(&owner, part);
+        let effect = marks.put(index, &path, mailbox.as_deref(), &mut body);
         return Ok(Prepared {
             request: write(http::Method::POST, path, Some(body), None, mailbox, effect),
             id: None,
@@ -85,13 +81,15 @@ fn by_path(
     kind: ActivityKind,
     connection: &Connection,
     record: &Record,
+    (marks, index): (&Marks, usize),
 ) -> Result<Prepared, ActivityError> {
     refuse_me(path, connection)?;
     let mut body = record.clone();
     let mailbox = path.mailbox();
     if kind == ActivityKind::Create {
-        let request =
-            write(http::Method::POST, path.encoded().to_owned(), Some(body), None, mailbox, Effect::Once);
+        let effect = marks.put(index, path.encoded(), mailbox.as_deref(), &mut body);
+        let path = path.encoded().to_owned();
+        let request = write(http::Method::POST, path, Some(body), None, mailbox, effect);
         return Ok(Prepared { request, id: None });
     }
     let id = match body.shift_remove("id") {
@@ -213,12 +211,6 @@ pub(super) fn refuse_me(path: &GraphPath, connection: &Connection) -> Result<(),
         path.encoded()
     );
     Err(ActivityError::field("user_id_required", "object", message))
-}
-
-/// A random id in the form of a UUID.
-fn transaction_id() -> String {
-    let hex = random_hex(16);
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 #[cfg(test)]

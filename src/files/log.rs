@@ -132,6 +132,11 @@ pub fn list(folder: &Path) -> Result<Vec<(String, u64, i64)>, FileError> {
     Ok(described.collect())
 }
 
+/// The size of a file in bytes.
+pub fn size(path: &Path) -> Option<u64> {
+    std::fs::symlink_metadata(path).ok().map(|metadata| metadata.len())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

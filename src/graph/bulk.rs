@@ -143,7 +143,11 @@ impl Bulk {
     /// Takes a request in. It is sent by [`Bulk::next`] or [`Bulk::begin`].
     pub fn push(&mut self, index: usize, request: GraphRequest) {
         if let Err(error) = self.client.check_part(&request) {
-            return self.done.push_back(Finished { index, request, outcome: BulkOutcome::Answered(Err(error)) });
+            return self.done.push_back(Finished {
+                index,
+                request,
+                outcome: BulkOutcome::Answered(Err(error)),
+            });
         }
         let part = Part::new(index, request);
         if self.stopped.is_some() {

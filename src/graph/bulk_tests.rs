@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::super::test_support::*;
 use super::super::GraphError;
+use super::super::test_support::*;
 use super::*;
 
 /// The parts of a batch call as the server saw it.

@@ -60,7 +60,7 @@ pub struct GraphAnswer {
 }
 
 /// Graph's own words about a refusal, cleaned and cut.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GraphRefusal {
     /// HTTP status.
@@ -70,7 +70,7 @@ pub struct GraphRefusal {
     /// `error.message`.
     pub message: String,
     /// `request-id`, for a support request.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 
