@@ -62,6 +62,7 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
         metrics: metrics.clone(),
         log,
         governor: Governor::new(),
+        catalogs: Arc::default(),
         transports,
         drop_ins: DropIns::watch(&settings.drop_in_directory, clock.clone()),
         alive: alive.clone(),

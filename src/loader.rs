@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::activity::{Engine, Live};
+use crate::catalog::Catalogs;
 use crate::connection::{Changes, ConnectionSet, Registry, check_directory};
 use crate::control::{ReloadReport, ReloadRequest};
 use crate::dropin::{DropIns, Snapshot};
@@ -44,6 +45,8 @@ pub struct Loader {
     pub log: LogHandle,
     /// Shared limits on requests to Graph.
     pub governor: Arc<Governor>,
+    /// The catalogs by Graph endpoint.
+    pub catalogs: Arc<Catalogs>,
     /// Shared HTTP clients.
     pub transports: Arc<Transports>,
     /// The drop-ins, watched.
@@ -169,7 +172,8 @@ impl Loader {
                         metrics,
                         page_bytes,
                     );
-                    live.push(Arc::new(Live { connection: connection.clone(), tokens, graph }));
+                    let catalog = self.catalogs.of(&connection.endpoints.graph);
+                    live.push(Arc::new(Live { connection: connection.clone(), tokens, graph, catalog }));
                 }
                 Err(reason) => {
                     tracing::error!(connection = %name, reason, "The connection has no HTTP client.")

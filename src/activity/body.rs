@@ -1,4 +1,4 @@
-//! A record of a catalog object → the JSON body Graph takes, and what of it belongs elsewhere: the id, the `If-Match`
+//! A record of an object → the JSON body Graph takes, and what of it belongs elsewhere: the id, the `If-Match`
 //! tag, the mailbox, the folder. Pure.
 
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::error::ActivityError;
 use super::model::Record;
 use super::value::checked;
-use crate::catalog::{Column, ColumnSource, Object, PathPart, did_you_mean};
+use crate::catalog::{Column, ColumnKind, ColumnSource, Object, RouteUse, did_you_mean};
 use crate::connection::ActivityKind;
 
 /// What Graph takes with a new record although it is no column: related records and extensions.
@@ -24,19 +24,15 @@ pub(super) struct Parts {
     pub(super) etag: Option<String>,
     /// Whose mailbox it is in.
     pub(super) user: Option<String>,
-    /// The folder, calendar or group it belongs to.
-    pub(super) part: Option<(&'static PathPart, String)>,
+    /// The folder, calendar, group or business it belongs to, by the declared names of their columns.
+    pub(super) given: Vec<(&'static str, String)>,
 }
 
 /// Takes `record` apart for `kind`.
 ///
 /// # Errors
 /// A sentence naming the column and the remedy.
-pub(super) fn parts(
-    object: &'static Object,
-    kind: ActivityKind,
-    record: &Record,
-) -> Result<Parts, ActivityError> {
+pub(super) fn parts(object: &Object, kind: ActivityKind, record: &Record) -> Result<Parts, ActivityError> {
     let mut parts = Parts::default();
     for (key, value) in record {
         if !take_place(object, kind, &mut parts, key, value)? {
@@ -57,37 +53,36 @@ pub(super) fn parts(
 
 /// Takes a column that says where the record is rather than what it is. Tells whether it was one.
 fn take_place(
-    object: &'static Object,
+    object: &Object,
     kind: ActivityKind,
     parts: &mut Parts,
     key: &str,
     value: &Value,
 ) -> Result<bool, ActivityError> {
     let creating = kind == ActivityKind::Create;
-    if let Some(part) = object.part(key).filter(|part| creating || !part.below_owner) {
+    let wanted = if creating { RouteUse::Create } else { RouteUse::Record };
+    if let Some(column) = object.place_column(wanted, key) {
         let value = text(key, value)?;
-        if let Some((earlier, _)) = &parts.part {
-            let message = format!(
-                "'{}' and '{key}' both choose where the record is. Give one of them.",
-                earlier.column
-            );
+        if parts.given.iter().any(|(given, _)| *given == column) {
+            let message = format!("'{column}' is given twice. Give it once.");
             return Err(ActivityError::field("bad_record", key, message));
         }
-        parts.part = Some((part, value));
+        parts.given.push((column, value));
         return Ok(true);
     }
-    if let Some(part) = object.part(key) {
+    if let Some(column) = object.place_column(RouteUse::Create, key) {
         let message = format!(
-            "'{}' cannot be given to {}: a record is found by its id wherever it is, and moving one is a procedure \
+            "'{column}' cannot be given to {}: a record is found by its id wherever it is, and moving one is a procedure \
              (MoveMail for messages).",
-            part.column,
             kind.as_str()
         );
         return Err(ActivityError::field("bad_record", key, message));
     }
     let Ok(column) = object.column(key) else { return Ok(false) };
     match (column.source, column.name.as_str()) {
-        (ColumnSource::Place, "UserId") => parts.user = Some(text(key, value)?),
+        (ColumnSource::Place, name) if name.eq_ignore_ascii_case("UserId") => {
+            parts.user = Some(text(key, value)?);
+        }
         (ColumnSource::Place, _) => {
             let name = object.name().to_lowercase();
             let message =
@@ -118,20 +113,44 @@ fn take_property(
         let message = format!("Delete takes the record's id, Etag and place only, not '{key}'. Remove it.");
         return Err(ActivityError::field("bad_record", key, message));
     }
+    if object.is_lenient() {
+        return put_lenient(object, body, key, value);
+    }
     if let Ok(column) = object.column(key) {
-        return put(body, column, value);
+        return put(kind, body, &column, value);
     }
     // Annotations (`@odata.type`, `manager@odata.bind`), related records and directory extensions are Graph's business.
     if key.contains('@') || RELATED.contains(&key) || key.starts_with("extension_") {
         body.insert(key.to_owned(), value.clone());
         return Ok(());
     }
-    put_nested(object, body, &[], key, value)
+    put_nested(object, kind, body, &[], key, value)
+}
+
+/// Puts a property of a Graph path's record. The service has the last word on it: what is known goes out in its type and
+/// in its place, anything else as it is.
+fn put_lenient(
+    object: &Object,
+    body: &mut Map<String, Value>,
+    key: &str,
+    value: &Value,
+) -> Result<(), ActivityError> {
+    let known = object.column(key).ok().filter(|column| {
+        column.source == ColumnSource::Property && column.kind != ColumnKind::Any && !key.contains('/')
+    });
+    match known {
+        Some(column) => {
+            let value = checked(column.kind, value).unwrap_or_else(|| value.clone());
+            insert(body, &column.path, key, value)
+        }
+        None => insert(body, &[key.to_owned()], key, value.clone()),
+    }
 }
 
 /// Puts a property that was given as an object (`start: {dateTime, timeZone}`): its parts are columns too.
 fn put_nested(
     object: &Object,
+    kind: ActivityKind,
     body: &mut Map<String, Value>,
     outer: &[String],
     key: &str,
@@ -161,12 +180,12 @@ fn put_nested(
         return Err(ActivityError::field("unknown_field", key, message));
     };
     if first.path.len() == depth + 1 {
-        return put(body, first, value);
+        return put(kind, body, first, value);
     }
     let path = &first.path[..=depth];
     match value {
         Value::Object(inner) => {
-            inner.iter().try_for_each(|(key, value)| put_nested(object, body, path, key, value))
+            inner.iter().try_for_each(|(key, value)| put_nested(object, kind, body, path, key, value))
         }
         Value::Null => {
             let parts: Vec<&Column> =
@@ -186,7 +205,15 @@ fn put_nested(
     }
 }
 
-fn put(body: &mut Map<String, Value>, column: &Column, value: &Value) -> Result<(), ActivityError> {
+fn put(
+    kind: ActivityKind,
+    body: &mut Map<String, Value>,
+    column: &Column,
+    value: &Value,
+) -> Result<(), ActivityError> {
+    if column.source == ColumnSource::CreateOnly && kind == ActivityKind::Create {
+        return insert(body, &column.path, &column.name, participants(column, value)?);
+    }
     if column.read_only || column.source != ColumnSource::Property {
         return Err(read_only(column));
     }
@@ -223,6 +250,13 @@ fn insert(
         ActivityError::field("bad_record", name, message)
     };
     let Some((key, rest)) = path.split_first() else { return Err(conflict()) };
+    if let Some((ARRAY, rest)) = rest.split_first().map(|(next, rest)| (next.as_str(), rest)) {
+        let list = body.entry(key.clone()).or_insert_with(|| Value::Array(vec![Value::Object(Map::new())]));
+        return match list.get_mut(0) {
+            Some(Value::Object(inner)) => insert(inner, rest, name, value),
+            _ => Err(conflict()),
+        };
+    }
     if rest.is_empty() {
         return if body.contains_key(key) {
             Err(conflict())
@@ -237,8 +271,31 @@ fn insert(
     }
 }
 
+/// Stands in a path for the first record of a list of related ones: a conversation is made with its first post.
+const ARRAY: &str = "[]";
+
+/// `name1, email1; name2, email2` as recipients; any other value as it is.
+fn participants(column: &Column, value: &Value) -> Result<Value, ActivityError> {
+    let Some(list) = value.as_str().filter(|_| column.name == "NewParticipants") else {
+        return Ok(value.clone());
+    };
+    let one = |entry: &str| {
+        let (name, address) = entry.rsplit_once(',').unwrap_or(("", entry));
+        let (name, address) = (name.trim(), address.trim());
+        if !address.contains('@') {
+            let message = format!(
+                "'{}' needs names and addresses: \"Adele Vance, adele@contoso.com; Lee Gu, lee@contoso.com\".",
+                column.name
+            );
+            return Err(ActivityError::field("bad_value", &column.name, message));
+        }
+        Ok(serde_json::json!({"emailAddress": {"name": name, "address": address}}))
+    };
+    list.split(';').map(str::trim).filter(|entry| !entry.is_empty()).map(one).collect()
+}
+
 fn missing_needs(object: &Object, body: &Map<String, Value>) -> Result<(), ActivityError> {
-    if body.is_empty() {
+    if body.is_empty() && !object.is_lenient() {
         return Err(ActivityError::request(
             "bad_record",
             "The record is empty. Give it at least one column.",
@@ -247,11 +304,14 @@ fn missing_needs(object: &Object, body: &Map<String, Value>) -> Result<(), Activ
     let given = |column: &Column| {
         let mut value = body.get(&column.path[0]);
         for key in &column.path[1..] {
-            value = value.and_then(|value| value.get(key));
+            value = value.and_then(|value| if key == ARRAY { value.get(0) } else { value.get(key) });
         }
         value.is_some_and(|value| !value.is_null())
     };
-    let missing = object.insert_needs().iter().filter(|need| !object.column(need.column).is_ok_and(given));
+    let missing = object
+        .insert_needs()
+        .iter()
+        .filter(|need| !object.column(need.column).is_ok_and(|column| given(&column)));
     let missing: Vec<_> = missing.collect();
     let Some(first) = missing.first() else { return Ok(()) };
     let names: Vec<&str> = missing.iter().map(|need| need.column).collect();

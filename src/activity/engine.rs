@@ -21,6 +21,7 @@ use super::saved::{SavedRequest, saved};
 use super::upload::{Upload, not_kept};
 use super::variables::user_id;
 use super::write::{Prepared, RunningWrite, WriteCall};
+use crate::catalog::CatalogSlot;
 use crate::clock::Clock;
 use crate::connection::{ActivityKind, Connection};
 use crate::graph::{CallContext, GraphClient};
@@ -38,6 +39,8 @@ pub struct Live {
     pub tokens: Arc<TokenHandle>,
     /// Its way to Graph.
     pub graph: Arc<GraphClient>,
+    /// What objects there are at its Graph endpoint.
+    pub catalog: Arc<CatalogSlot>,
 }
 
 /// How often a drain looks whether runs are left. Runs end by themselves and nobody is told, so this is a poll.
@@ -142,7 +145,7 @@ impl Engine {
         options: &CallOptions,
     ) -> Result<RunningQuery, ActivityError> {
         let user = user_id(&live.connection, &options.variables)?;
-        let plan = plan(request, &live.connection, user.as_deref())?;
+        let plan = plan(&live.catalog.get(), request, &live.connection, user.as_deref())?;
         let run = self.runs.start(&live.connection.name, ActivityKind::Query, &request.object, options)?;
         let context = self.context(&run, options);
         let stream = RowStream::new(plan, Arc::clone(&live.graph), context.clone());

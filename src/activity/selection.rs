@@ -9,7 +9,7 @@ use super::engine::Live;
 use super::error::ActivityError;
 use super::model::{Record, WriteRequest};
 use super::upload::{MOST_RECORDS, too_many};
-use crate::catalog::{ColumnSource, ObjectKind};
+use crate::catalog::{ColumnSource, Object};
 use crate::connection::ActivityKind;
 use crate::graph::CallContext;
 use crate::query::{Encoding, QueryRequest, RowStream, plan};
@@ -35,7 +35,7 @@ pub(super) enum Chosen {
 pub(super) fn chosen(
     request: WriteRequest,
     kind: ActivityKind,
-    object: &ObjectKind,
+    object: &Object,
     streamed: bool,
 ) -> Result<Chosen, ActivityError> {
     let WriteRequest { object: name, records, keys, conditions, set, max_rows, dry_run, .. } = request;
@@ -101,12 +101,10 @@ pub(super) fn chosen(
 }
 
 /// The columns that say which record it is and where it lies.
-fn fields(object: &ObjectKind) -> Vec<String> {
+fn fields(object: &Object) -> Vec<String> {
     let mut fields = vec!["id".to_owned()];
-    if let ObjectKind::Named(object) = object {
-        let places = object.columns().iter().filter(|column| column.source == ColumnSource::Place);
-        fields.extend(places.map(|column| column.name.clone()));
-    }
+    let places = object.columns().iter().filter(|column| column.source == ColumnSource::Place);
+    fields.extend(places.map(|column| column.name.clone()));
     fields
 }
 
@@ -122,7 +120,7 @@ pub(super) async fn find(
     user_id: Option<&str>,
     context: &CallContext,
 ) -> Result<Vec<Record>, ActivityError> {
-    let plan = plan(query, &live.connection, user_id)?;
+    let plan = plan(&live.catalog.get(), query, &live.connection, user_id)?;
     let mut stream = RowStream::new(plan, Arc::clone(&live.graph), context.clone());
     let (mut records, mut text) = (Vec::new(), Vec::new());
     loop {
@@ -176,13 +174,13 @@ fn with_id(id: String, set: &Record) -> Record {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::catalog::find_object;
+    use crate::catalog::Catalog;
 
     fn choose(kind: ActivityKind, request: Value) -> Result<Chosen, String> {
         let mut request = request;
         request["object"] = json!("Messages");
         let request = serde_json::from_value(request).unwrap();
-        let object = find_object("Messages").unwrap();
+        let object = Catalog::embedded().find_object("Messages").unwrap();
         chosen(request, kind, &object, false).map_err(|error| error.message())
     }
 

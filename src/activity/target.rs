@@ -7,7 +7,7 @@ use super::body::{Parts, parts};
 use super::error::ActivityError;
 use super::mark::Marks;
 use super::model::Record;
-use crate::catalog::{GraphPath, Home, Object, ObjectKind, Owner};
+use crate::catalog::{GraphPath, NotLocated, Object, Owner, RouteUse};
 use crate::connection::{ActivityKind, Connection};
 use crate::graph::{Effect, GraphRequest};
 
@@ -25,101 +25,70 @@ pub(super) struct Prepared {
 /// # Errors
 /// A sentence naming the column and the remedy.
 pub(super) fn prepare(
-    object: &ObjectKind,
-    kind: ActivityKind,
-    connection: &Connection,
-    user_id: Option<&str>,
-    record: &Record,
-    marks: (&Marks, usize),
-) -> Result<Prepared, ActivityError> {
-    match object {
-        ObjectKind::Named(object) => named(object, kind, connection, user_id, record, marks),
-        ObjectKind::Path(path) => by_path(path, kind, connection, record, marks),
-    }
-}
-
-fn named(
-    object: &'static Object,
+    object: &Object,
     kind: ActivityKind,
     connection: &Connection,
     user_id: Option<&str>,
     record: &Record,
     (marks, index): (&Marks, usize),
 ) -> Result<Prepared, ActivityError> {
-    let Parts { mut body, id, etag, user, part } = parts(object, kind, record)?;
-    let at_root = part.as_ref().is_some_and(|(part, _)| !part.below_owner);
-    let owner = match object.home() {
-        Home::Directory => Owner::Me,
-        Home::Mailbox if at_root && user.is_none() => Owner::Me,
-        Home::Mailbox => {
-            owner(connection, user.as_deref().or(user_id), object.name(), "the column UserId in each record")?
+    if let Some(path) = object.path() {
+        refuse_me(path, connection)?;
+    }
+    object.allows(kind).map_err(|error| ActivityError::field("not_allowed", "object", error.message))?;
+    let Parts { mut body, id, etag, user, given } = parts(object, kind, record)?;
+    let owner = user.as_deref().or(user_id).map(|user| Owner::User(user.to_owned()));
+    let owner = owner.or_else(|| connection.is_delegated().then_some(Owner::Me));
+    let wanted = match kind {
+        ActivityKind::Create => RouteUse::Create,
+        _ => RouteUse::Record,
+    };
+    if kind != ActivityKind::Create {
+        needs_id(object, kind, id.as_deref())?;
+        if object.needs_etag() && etag.is_none() {
+            let message = format!(
+                "{} of {} needs the column Etag of each record, because Microsoft Graph asks for If-Match. Query the record \
+                 with its Etag first.",
+                capitalised(kind),
+                object.name()
+            );
+            return Err(ActivityError::field("missing_field", "Etag", message));
         }
-    };
-    let mailbox = match (&part, object.home()) {
-        (_, Home::Directory) => None,
-        (Some((part, value)), _) if at_root => Some(format!("{}/{}", part.segment, value.to_lowercase())),
-        _ => Some(owner.mailbox()),
-    };
-    let part = part.as_ref().map(|(part, value)| (*part, value.as_str()));
-    if kind == ActivityKind::Create {
-        let path = object.collection_path(&owner, part);
-        let effect = marks.put(index, &path, mailbox.as_deref(), &mut body);
-        return Ok(Prepared {
-            request: write(http::Method::POST, path, Some(body), None, mailbox, effect),
-            id: None,
-        });
     }
-    let id = id.ok_or_else(|| missing_id(kind))?;
-    let path = object.record_path(&owner, part, &id);
-    Ok(Prepared { request: change(kind, path, body, etag, mailbox), id: Some(id) })
-}
-
-/// Records of a Graph path go out as they are: only `id` and `Etag` are ours, and `a_b` is not split, because the names
-/// of the resource's properties are not known here.
-fn by_path(
-    path: &GraphPath,
-    kind: ActivityKind,
-    connection: &Connection,
-    record: &Record,
-    (marks, index): (&Marks, usize),
-) -> Result<Prepared, ActivityError> {
-    refuse_me(path, connection)?;
-    let mut body = record.clone();
-    let mailbox = path.mailbox();
+    if kind != ActivityKind::Delete
+        && let Some(name) = object.record_type()
+    {
+        body.entry("@odata.type").or_insert_with(|| Value::from(name));
+    }
+    let located = object.locate(wanted, &given, owner.as_ref(), id.as_deref());
+    let location = located.map_err(|error| not_located(error, object, connection))?;
+    if let Some((unused, _)) = given.iter().find(|(column, _)| !location.used.contains(column)) {
+        let message = format!(
+            "'{}' and '{unused}' both choose where the record is. Give one of them.",
+            location.used.first().copied().unwrap_or("UserId")
+        );
+        return Err(ActivityError::field("bad_record", unused, message));
+    }
     if kind == ActivityKind::Create {
-        let effect = marks.put(index, path.encoded(), mailbox.as_deref(), &mut body);
-        let path = path.encoded().to_owned();
-        let request = write(http::Method::POST, path, Some(body), None, mailbox, effect);
+        let effect = marks.put(index, &location.path, location.mailbox.as_deref(), &mut body);
+        let request = write(http::Method::POST, location.path, Some(body), None, location.mailbox, effect);
         return Ok(Prepared { request, id: None });
     }
-    let id = match body.shift_remove("id") {
-        None => None,
-        Some(Value::String(id)) if !id.trim().is_empty() => Some(id),
-        Some(_) => return Err(ActivityError::field("bad_value", "id", "'id' needs an id as text.")),
-    };
-    let etag = match body.shift_remove("Etag") {
-        Some(Value::String(etag)) => Some(etag),
-        Some(Value::Null) | None => None,
-        Some(_) => return Err(ActivityError::field("bad_value", "Etag", "'Etag' needs a text.")),
-    };
-    // Some resources have no id (`/me/mailboxSettings`), so Update may do without. Delete may not: a record whose id got
-    // lost on the way would otherwise remove the resource above it.
-    let is_reference = path.encoded().ends_with("/$ref");
-    let target = match (&id, kind) {
-        (Some(id), _) => path.below(id),
-        (None, ActivityKind::Delete) if !is_reference => return Err(missing_id(kind)),
-        (None, _) => path.encoded().to_owned(),
-    };
-    if kind == ActivityKind::Delete && !body.is_empty() {
-        let name = body.keys().next().cloned().unwrap_or_default();
-        let message = format!("Delete takes the record's id and Etag only, not '{name}'. Remove it.");
-        return Err(ActivityError::field("bad_record", &name, message));
+    Ok(Prepared { request: change(kind, location.path, body, etag, location.mailbox), id })
+}
+
+/// Some resources have no id (`/me/mailboxSettings`), so Update of a path may do without. Delete may only where the path
+/// is known to lead to one record: a record whose id got lost on the way would otherwise remove the resource above it.
+fn needs_id(object: &Object, kind: ActivityKind, id: Option<&str>) -> Result<(), ActivityError> {
+    let may_do_without = object.path().is_some() && (kind != ActivityKind::Delete || object.is_single());
+    if id.is_some() || may_do_without { Ok(()) } else { Err(missing_id(kind)) }
+}
+
+fn not_located(error: NotLocated, object: &Object, connection: &Connection) -> ActivityError {
+    match error {
+        NotLocated::OwnerNeeded => user_needed(connection, object.name(), "the column UserId in each record"),
+        NotLocated::Wrong { field, error } => ActivityError::field("missing_field", &field, error.message),
     }
-    if kind == ActivityKind::Update && body.is_empty() {
-        let message = "The record changes nothing: it has nothing but its id. Give it at least one property.";
-        return Err(ActivityError::request("bad_record", message));
-    }
-    Ok(Prepared { request: change(kind, target, body, etag, mailbox), id })
 }
 
 fn missing_id(kind: ActivityKind) -> ActivityError {
@@ -185,15 +154,17 @@ pub(super) fn owner(
     match user {
         Some(user) => Ok(Owner::User(user.to_owned())),
         None if connection.is_delegated() => Ok(Owner::Me),
-        None => {
-            let message = format!(
-                "The connection '{}' acts as an application, which has no mailbox of its own, so {what} needs a user. Give \
-                 {how}, such as \"adele@contoso.com\", or set UserId on the connection.",
-                connection.name
-            );
-            Err(ActivityError::field("user_id_required", "UserId", message))
-        }
+        None => Err(user_needed(connection, what, how)),
     }
+}
+
+fn user_needed(connection: &Connection, what: &str, how: &str) -> ActivityError {
+    let message = format!(
+        "The connection '{}' acts as an application, which has no mailbox of its own, so {what} needs a user. Give \
+         {how}, such as \"adele@contoso.com\", or set UserId on the connection.",
+        connection.name
+    );
+    ActivityError::field("user_id_required", "UserId", message)
 }
 
 /// Refuses `/me` for an application.

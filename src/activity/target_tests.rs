@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::catalog::find_object;
+use crate::catalog::Catalog;
 use crate::connection::AuthScheme;
 use crate::query::test_support::connection;
 
@@ -17,7 +17,7 @@ fn build(
     // Each record has its own number, as in a run.
     static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let index = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let (object, record) = (find_object(object).unwrap(), record.as_object().unwrap());
+    let (object, record) = (Catalog::embedded().find_object(object).unwrap(), record.as_object().unwrap());
     prepare(&object, kind, &connection(|_| {}), user, record, (&marks(), index))
 }
 
@@ -166,6 +166,13 @@ fn what_cannot_be_sent_is_refused() {
     use ActivityKind::{Delete, Update};
     for (object, kind, record, expected) in [
         ("Messages", Update, json!({"isRead": true}), "Update needs the id"),
+        (
+            "Events",
+            ActivityKind::Create,
+            json!({"CalendarId": "c", "GroupId": "g", "start_dateTime": "2026-01-31T08:00", "start_timeZone": "UTC",
+                   "end_dateTime": "2026-01-31T09:00", "end_timeZone": "UTC"}),
+            "both choose where",
+        ),
         ("Messages", Delete, json!({}), "Delete needs the id"),
         ("/me/mailFolders", Delete, json!({}), "Delete needs the id"),
         ("/me/mailFolders", Delete, json!({"id": ""}), "needs an id as text"),
@@ -181,7 +188,7 @@ fn what_cannot_be_sent_is_refused() {
 fn an_application_must_name_a_user() {
     let application = connection(|connection| connection.auth.scheme = AuthScheme::AzureMsi);
     let record = json!({"subject": "x"});
-    let messages = find_object("Messages").unwrap();
+    let messages = Catalog::embedded().find_object("Messages").unwrap();
     let on = |user| {
         prepare(
             &messages,

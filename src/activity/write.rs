@@ -18,7 +18,7 @@ use super::runs::Run;
 use super::selection::{Chosen, chosen, find};
 use super::upload::{Source, StreamedRecords, not_kept};
 use super::writing::{ONE_BY_ONE, Work, carry_out};
-use crate::catalog::{ObjectKind, find_object};
+use crate::catalog::Object;
 use crate::connection::ActivityKind;
 use crate::graph::CallContext;
 use crate::telemetry::Metrics;
@@ -110,7 +110,7 @@ async fn ended(task: JoinHandle<Result<WriteEnd, ActivityError>>) -> Result<Writ
 pub(super) struct Prepared {
     pub(super) live: Arc<Live>,
     pub(super) kind: ActivityKind,
-    pub(super) object: ObjectKind,
+    pub(super) object: Arc<Object>,
     pub(super) user_id: Option<String>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) chosen: Chosen,
@@ -135,7 +135,10 @@ impl Prepared {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, ActivityError> {
         let WriteCall { request, streamed, key, later } = call;
-        let object = find_object(&request.object)
+        let object = live
+            .catalog
+            .get()
+            .find_object(&request.object)
             .map_err(|error| ActivityError::unknown("unknown_object", "object", error))?;
         if streamed.as_ref().is_some_and(|streamed| streamed.count == 0) {
             let message = "There are no records. Send at least one line, and for CSV a header before it.";

@@ -22,7 +22,7 @@ use super::results::Outcome;
 use super::runs::Run;
 use super::target::{Prepared, prepare};
 use super::upload::{Source, not_kept};
-use crate::catalog::ObjectKind;
+use crate::catalog::Object;
 use crate::connection::ActivityKind;
 use crate::graph::{
     Announce, Bulk, BulkOptions, BulkOutcome, CallContext, Effect, Finished, GraphError, GraphRequest,
@@ -46,7 +46,7 @@ pub(super) const ONE_BY_ONE: usize = 20;
 pub(super) struct Work {
     pub(super) live: Arc<Live>,
     pub(super) kind: ActivityKind,
-    pub(super) object: ObjectKind,
+    pub(super) object: Arc<Object>,
     pub(super) user_id: Option<String>,
     pub(super) continue_on_error: bool,
     pub(super) source: Source,
@@ -122,7 +122,7 @@ fn announce(journal: Journal) -> Announce {
 struct Writing<'r> {
     live: Arc<Live>,
     kind: ActivityKind,
-    object: ObjectKind,
+    object: Arc<Object>,
     user_id: Option<String>,
     continue_on_error: bool,
     one_at_a_time: bool,

@@ -31,7 +31,7 @@ pub enum ColumnKind {
     Binary,
     /// A JSON array or object.
     Json,
-    /// Whatever the service answers: columns of Graph paths, whose types are not looked up.
+    /// Whatever the service answers: columns of Graph paths that the facts do not know.
     Any,
 }
 
@@ -48,7 +48,8 @@ impl ColumnKind {
             "TimeOfDay" => Self::Time,
             "Duration" => Self::Duration,
             "Guid" => Self::Guid,
-            "Binary" => Self::Binary,
+            // A stream is read and written by its own path; in a row it is at most a link to it.
+            "Binary" | "Stream" => Self::Binary,
             "String" => Self::String,
             _ => Self::Json,
         }
@@ -100,6 +101,12 @@ pub enum ColumnSource {
     Etag,
     /// The place the row was read from (`UserId`, `GroupId`, `CalendarId`): known from the request, not in the row.
     Place,
+    /// Related records, which come with a row only when they are asked for with `$expand`.
+    Related,
+    /// Given with a new record only; no row has it.
+    CreateOnly,
+    /// A condition only (the bounds of a range); no row has it and no record takes it.
+    FilterOnly,
 }
 
 /// Which comparisons the service can make on a column.
@@ -187,7 +194,9 @@ pub struct Column {
     /// The type of its cells.
     pub kind: ColumnKind,
     /// The members, when it is an enumeration. The service may add more.
-    pub values: Vec<&'static str>,
+    pub values: Vec<String>,
+    /// Whether it is a key or a part of one.
+    pub key: bool,
     /// What the service can compare; anything else is compared by the agent.
     pub filter: FilterOps,
     /// Whether the service can sort by it.
@@ -196,6 +205,14 @@ pub struct Column {
     pub read_only: bool,
     /// Whether it is answered only when it is asked for by name.
     pub select_only: bool,
+    /// Whether only rows of a derived type have it: then `$select` does not take its bare name.
+    pub derived: bool,
+    /// Whether `$search` looks at it.
+    pub searchable: bool,
+    /// Whether it always has a value, as far as the metadata tells.
+    pub required: bool,
+    /// The longest text, in characters, where the metadata tells.
+    pub max_length: Option<u32>,
 }
 
 impl Column {
@@ -207,10 +224,15 @@ impl Column {
             source: ColumnSource::Property,
             kind,
             values: Vec::new(),
+            key: false,
             filter: FilterOps::NONE,
             sortable: false,
             read_only: false,
             select_only: false,
+            derived: false,
+            searchable: false,
+            required: false,
+            max_length: None,
         }
     }
 

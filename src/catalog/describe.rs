@@ -4,9 +4,12 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::column::{Column, ColumnKind, ColumnSource};
-use super::objects::{Home, Object, ObjectKind, find_object, objects};
+use super::column::{Column, ColumnKind};
+use super::library::Catalog;
+use super::object::Object;
+use super::permissions::{MethodPermissions, of_path};
 use super::procedures::{Procedure, find_procedure, procedures};
+use super::route::RouteUse;
 use super::{CatalogError, did_you_mean};
 
 /// An entry of the lists of objects and procedures.
@@ -27,15 +30,31 @@ pub struct ObjectDescription {
     pub name: String,
     /// What it is, in a sentence.
     pub description: String,
-    /// The key column.
-    pub key: &'static str,
+    /// The type of its rows in Graph's metadata; absent: the metadata does not know the path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph_type: Option<String>,
+    /// Whether it is one record rather than rows.
+    pub single: bool,
+    /// Whether records can be made.
+    pub creatable: bool,
+    /// Whether records can be changed.
+    pub updatable: bool,
+    /// Whether records can be removed.
+    pub deletable: bool,
+    /// The key columns.
+    pub key: Vec<String>,
     /// Columns whose `=` condition chooses where the rows are read from.
     pub path_columns: Vec<&'static str>,
+    /// Of those, the ones that a query cannot do without.
+    pub required_to_query: Vec<&'static str>,
     /// Columns that a new record must have.
     pub required_to_create: Vec<&'static str>,
-    /// The most rows the service puts into one page.
-    pub largest_page: u32,
-    /// The columns, in order.
+    /// The most rows the service puts into one page; absent: the service decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub largest_page: Option<u32>,
+    /// The methods that are documented, with the least permission for each.
+    pub permissions: Vec<MethodPermissions>,
+    /// The columns, in order. Empty for a path that the metadata does not know: query it to see what it answers.
     pub columns: Vec<ColumnDescription>,
 }
 
@@ -48,8 +67,10 @@ pub struct ColumnDescription {
     /// The type of its cells.
     #[serde(rename = "type")]
     pub kind: ColumnKind,
-    /// Whether it is the key.
+    /// Whether it is the key or a part of it.
     pub key: bool,
+    /// Whether a new record must have it.
+    pub required: bool,
     /// Whether the service sets it.
     pub read_only: bool,
     /// Whether it is answered when no columns are named.
@@ -58,9 +79,16 @@ pub struct ColumnDescription {
     pub sortable: bool,
     /// The comparisons the service makes itself, in OData's words; others are made by the agent.
     pub filter: Vec<&'static str>,
+    /// Whether `$search` looks at it.
+    pub searchable: bool,
+    /// Whether it always has a value, as far as the metadata tells.
+    pub always_present: bool,
+    /// The longest text, in characters, where the metadata tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<u32>,
     /// The values of an enumeration; the service may add more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub values: Vec<&'static str>,
+    pub values: Vec<String>,
 }
 
 /// One procedure, fully.
@@ -89,70 +117,130 @@ pub struct ParameterDescription {
     pub description: &'static str,
 }
 
-/// The named objects. Any Graph path is an object too.
-pub fn list() -> Vec<NamedEntry> {
-    let entry =
-        |object: &Object| NamedEntry { name: object.name().to_owned(), description: sentence(object) };
-    objects().iter().map(entry).collect()
+impl Catalog {
+    /// The named objects that have `search` in their name or description, in any case. Any Graph path is an object too.
+    pub fn list(&self, search: &str) -> Vec<NamedEntry> {
+        let entry = |object: &std::sync::Arc<Object>| NamedEntry {
+            name: object.name().to_owned(),
+            description: sentence(object),
+        };
+        self.objects().iter().map(entry).filter(|entry| entry.has(search)).collect()
+    }
+
+    /// One object with its columns: a named one, or what the metadata knows of a Graph path (in which `{id}` may stand for
+    /// any id).
+    ///
+    /// # Errors
+    /// A sentence, when the name is unknown or the path is none.
+    pub fn describe(&self, name: &str) -> Result<ObjectDescription, CatalogError> {
+        let object = self.find_object(&name.replace(['{', '}'], ""))?;
+        let permissions = permissions(&object);
+        let allowed = |method: &str| permissions.iter().any(|found| found.method == method);
+        let definition = object.definition();
+        let unknown = object.graph_type().is_none();
+        let needs: Vec<&'static str> = object.insert_needs().iter().map(|need| need.column).collect();
+        let default = object.default_columns();
+        let describe_column = |column: &Column| ColumnDescription {
+            name: column.name.clone(),
+            kind: column.kind,
+            key: column.key,
+            read_only: column.read_only,
+            required: needs.contains(&column.name.as_str()),
+            default: default.iter().any(|shown| shown.name == column.name),
+            sortable: column.sortable,
+            searchable: column.searchable,
+            always_present: column.required,
+            max_length: column.max_length,
+            filter: column.filter.names(),
+            values: column.values.clone(),
+        };
+        let mut path_columns = Vec::new();
+        path_columns.extend(object.has_record_route().then_some("id"));
+        path_columns.extend(object.has_owner().then_some("UserId"));
+        path_columns.extend(object.place_columns());
+        Ok(ObjectDescription {
+            name: match object.path() {
+                Some(_) => name.trim().to_owned(),
+                None => object.name().to_owned(),
+            },
+            description: sentence(&object),
+            graph_type: object.graph_type(),
+            single: object.is_single(),
+            creatable: definition.map_or(unknown || allowed("POST"), |declared| !declared.create.is_empty()),
+            updatable: definition.map_or(unknown || allowed("PATCH"), |declared| declared.update),
+            deletable: definition.map_or(unknown || allowed("DELETE"), |declared| declared.delete),
+            key: object
+                .columns()
+                .iter()
+                .filter(|column| column.key)
+                .map(|column| column.name.clone())
+                .collect(),
+            required_to_query: path_columns
+                .iter()
+                .filter(|column| object.needs_place(column))
+                .copied()
+                .collect(),
+            path_columns,
+            required_to_create: needs.clone(),
+            largest_page: object.largest_page(),
+            columns: object.columns().iter().map(describe_column).collect(),
+            permissions,
+        })
+    }
 }
 
-/// One object with its columns.
-///
-/// # Errors
-/// A sentence, when the name is unknown or is a Graph path, whose columns the service alone knows.
-pub fn describe(name: &str) -> Result<ObjectDescription, CatalogError> {
-    let object = match find_object(name)? {
-        ObjectKind::Named(object) => object,
-        ObjectKind::Path(path) => {
-            return Err(CatalogError::new(format!(
-                "The columns of the Graph path '/{}' are what the service answers. Query it without `fields` to see them.",
-                path.encoded()
-            )));
+impl NamedEntry {
+    fn has(&self, search: &str) -> bool {
+        let search = search.trim().to_lowercase();
+        search.is_empty()
+            || self.name.to_lowercase().contains(&search)
+            || self.description.to_lowercase().contains(&search)
+    }
+}
+
+/// The documented methods of the path of an object, and of one of its records.
+fn permissions(object: &Object) -> Vec<MethodPermissions> {
+    let mut all: Vec<MethodPermissions> = Vec::new();
+    let mut add = |segments: &[&str]| {
+        for found in of_path(segments) {
+            if !all.iter().any(|known| known.method == found.method) {
+                all.push(found);
+            }
         }
     };
-    let default: Vec<&str> = object.default_columns().iter().map(|column| column.name.as_str()).collect();
-    let describe_column = |column: &Column| ColumnDescription {
-        name: column.name.clone(),
-        kind: column.kind,
-        key: column.name == "id",
-        read_only: column.read_only,
-        default: default.contains(&column.name.as_str()),
-        sortable: column.sortable,
-        filter: column.filter.names(),
-        values: column.values.clone(),
-    };
-    let places =
-        object.columns().iter().any(|column| column.source == ColumnSource::Place && column.name == "UserId");
-    let mut path_columns = vec!["id"];
-    path_columns.extend(places.then_some("UserId"));
-    path_columns.extend(object.parts().iter().map(|part| part.column));
-    Ok(ObjectDescription {
-        name: object.name().to_owned(),
-        description: sentence(object),
-        key: "id",
-        path_columns,
-        required_to_create: object.insert_needs().iter().map(|need| need.column).collect(),
-        largest_page: object.largest_page(),
-        columns: object.columns().iter().map(describe_column).collect(),
-    })
+    if let Some(place) = object.place() {
+        let pattern: Vec<&str> = place.pattern.iter().map(String::as_str).collect();
+        add(&pattern);
+        return all;
+    }
+    for wanted in [RouteUse::List, RouteUse::Create, RouteUse::Record] {
+        for template in object.templates(wanted) {
+            for owner in ["users/{id}", "me"] {
+                add(&template.replace("{owner}", owner).split('/').collect::<Vec<_>>());
+            }
+        }
+    }
+    all
 }
 
 fn sentence(object: &Object) -> String {
-    match object.home() {
-        Home::Mailbox => {
-            format!("The {} of one user's mailbox, chosen by UserId.", object.name().to_lowercase())
+    match (object.definition(), object.graph_type()) {
+        (Some(declared), _) => declared.description.to_owned(),
+        (None, Some(kind)) if object.is_single() => format!("One {kind}."),
+        (None, Some(kind)) => format!("A collection of {kind}."),
+        (None, None) => {
+            "A path that the metadata does not know; its columns are what the service answers.".to_owned()
         }
-        Home::Directory => format!("The {} of the tenant's directory.", object.name().to_lowercase()),
     }
 }
 
 /// The named procedures. Any action that Graph binds to a resource can be called too.
-pub fn list_procedures() -> Vec<NamedEntry> {
+pub fn list_procedures(search: &str) -> Vec<NamedEntry> {
     let entry = |procedure: &Procedure| NamedEntry {
         name: procedure.name.to_owned(),
         description: procedure.description.to_owned(),
     };
-    procedures().iter().map(entry).collect()
+    procedures().iter().map(entry).filter(|entry| entry.has(search)).collect()
 }
 
 /// One procedure with its parameters.
@@ -189,16 +277,35 @@ mod tests {
 
     #[test]
     fn an_object_describes_itself() {
-        let messages = describe("messages").unwrap();
+        let catalog = Catalog::embedded();
+        let messages = catalog.describe("messages").unwrap();
         assert_eq!(messages.path_columns, ["id", "UserId", "ParentFolderId"]);
+        assert_eq!(messages.graph_type.as_deref(), Some("microsoft.graph.message"));
+        assert!(messages.permissions.iter().any(|found| found.method == "POST"));
         let json = serde_json::to_value(&messages.columns[0]).unwrap();
         assert_eq!(json["name"], "id");
         assert_eq!(json["type"], "String");
         assert_eq!(json["key"], true);
         assert_eq!(json["readOnly"], true);
-        assert_eq!(describe("Users").unwrap().path_columns, ["id"]);
-        assert!(describe("/me/mailFolders").unwrap_err().message.contains("without `fields`"));
-        assert_eq!(list().len(), 5);
+        assert_eq!(catalog.describe("Users").unwrap().path_columns, ["id"]);
+    }
+
+    #[test]
+    fn a_path_describes_itself() {
+        let folders = Catalog::embedded().describe("/users/{id}/MAILFOLDERS").unwrap();
+        assert_eq!(folders.graph_type.as_deref(), Some("microsoft.graph.mailFolder"));
+        assert!(folders.creatable && !folders.deletable && !folders.single);
+        assert!(folders.columns.iter().any(|column| column.name == "unreadItemCount"));
+        assert!(Catalog::embedded().describe("/me/nothing").unwrap().columns.is_empty());
+    }
+
+    #[test]
+    fn lists_are_searched_in_any_case() {
+        let names =
+            |search| Catalog::embedded().list(search).into_iter().map(|entry| entry.name).collect::<Vec<_>>();
+        assert_eq!(names("MESSAGES")[0], "Messages");
+        assert!(names("").len() > names("message").len());
+        assert_eq!(list_procedures("MOVE")[0].name, "MoveMail");
     }
 
     #[test]
@@ -212,6 +319,6 @@ mod tests {
         );
         let message = describe_procedure("SendMial").unwrap_err().message;
         assert!(message.contains("Did you mean 'SendMail'?") && message.contains("`target`"), "{message}");
-        assert_eq!(list_procedures().len(), 2);
+        assert_eq!(list_procedures("").len(), 2);
     }
 }

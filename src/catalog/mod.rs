@@ -1,23 +1,46 @@
 //! The catalog stage: what objects, columns and procedures there are, as facts. Graph's own metadata → types → the
-//! flatten rule → columns; and one place per object that says where it lives in Graph. Never sends anything.
+//! flatten rule → columns; one place per object that says where it lives in Graph; and any Graph path as an object. Never
+//! sends anything.
+//!
+//! ```text
+//! $metadata ─ csdl ─ csdl_text ─→ facts ─┬─ flatten ──────┬─→ object ─→ library
+//!                                         └─ walk ─ path_object ┘
+//! definitions ────────────────────────────────────────────┘
+//! ```
 
+mod catalogs;
 mod column;
+mod csdl;
+mod csdl_text;
+mod definition;
 mod definitions;
 mod describe;
+mod facts;
+mod facts_line;
 mod flatten;
-mod objects;
+mod library;
+mod object;
 mod path;
+mod path_object;
+mod permissions;
 mod procedures;
-mod types;
+mod route;
+mod walk;
 
+pub use catalogs::{CatalogSlot, Catalogs};
 pub use column::{Column, ColumnKind, ColumnSource, FilterOps};
+pub use csdl_text::Known;
+pub use definition::{InsertNeed, Range};
 pub use describe::{
-    ColumnDescription, NamedEntry, ObjectDescription, ParameterDescription, ProcedureDescription, describe,
-    describe_procedure, list, list_procedures,
+    ColumnDescription, NamedEntry, ObjectDescription, ParameterDescription, ProcedureDescription,
+    describe_procedure, list_procedures,
 };
-pub use objects::{Home, InsertNeed, Object, ObjectKind, Owner, PathPart, find_object};
+pub use library::Catalog;
+pub use object::{Home, Object};
 pub use path::{GraphPath, encode_segment};
+pub use permissions::MethodPermissions;
 pub use procedures::{Parameter, Procedure, ProcedureKind, find_procedure, procedures};
+pub use route::{Location, NotLocated, Owner, RouteUse};
 
 use crate::error::nearest_name;
 
@@ -38,4 +61,14 @@ impl CatalogError {
 /// ` Did you mean 'x'?`, or nothing.
 pub fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest_name(given, known).map(|near| format!(" Did you mean '{near}'?")).unwrap_or_default()
+}
+
+/// The facts text of a CSDL document, of which `facts.txt` and refreshed schemas are made. `known`: what is known of a
+/// property beside the metadata.
+///
+/// # Errors
+/// A sentence: what is wrong with the document.
+pub fn facts_of_metadata(xml: &[u8], known: Known<'_>) -> Result<String, CatalogError> {
+    csdl_text::facts_text(xml, known)
+        .map_err(|what| CatalogError::new(format!("The metadata cannot be used: {what}.")))
 }

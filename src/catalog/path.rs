@@ -4,7 +4,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::CatalogError;
-use super::objects::Home;
+use super::object::Home;
 
 /// What may stand unencoded in a path segment: RFC 3986 section 3.3 `pchar`.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -97,6 +97,9 @@ const MAILBOX_SEGMENTS: [&str; 14] = [
     "sendmail",
 ];
 
+/// Segments behind a group that lead into its mailbox.
+const GROUP_SEGMENTS: [&str; 5] = ["events", "calendar", "calendarview", "conversations", "threads"];
+
 /// Collections whose largest page is known, so that `$top` can be sent.
 const PAGES: [(&str, u32); 8] = [
     ("messages", 1000),
@@ -170,6 +173,11 @@ impl GraphPath {
         &self.encoded
     }
 
+    /// The segments, decoded.
+    pub(super) fn segments(&self) -> &[String] {
+        &self.segments
+    }
+
     /// Whether it begins with `/me`, which only a signed-in user has.
     pub fn needs_user(&self) -> bool {
         self.segments[0].eq_ignore_ascii_case("me")
@@ -183,6 +191,14 @@ impl GraphPath {
         match bare(&self.segments[0]).as_str() {
             "me" if inside(1) => Some("me".to_owned()),
             "users" if inside(2) => Some(self.segments[1].to_lowercase()),
+            "groups"
+                if self
+                    .segments
+                    .get(2)
+                    .is_some_and(|segment| GROUP_SEGMENTS.contains(&bare(segment).as_str())) =>
+            {
+                Some(format!("groups/{}", self.segments[1].to_lowercase()))
+            }
             _ => None,
         }
     }
@@ -198,7 +214,8 @@ impl GraphPath {
             Some(segment) if rooted && DIRECTORY_RELATIONS.contains(&bare(segment).as_str()) => {
                 Home::Directory
             }
-            _ => Home::Mailbox,
+            _ if self.mailbox().is_some() => Home::Mailbox,
+            _ => Home::Other,
         }
     }
 
@@ -301,11 +318,11 @@ mod tests {
             ("/users/A@b.c/mailFolders/x", Some("a@b.c"), Home::Mailbox),
             ("/users/a@b.c/memberOf", None, Home::Directory),
             ("/users", None, Home::Directory),
-            ("/groups/g/events", None, Home::Mailbox),
+            ("/groups/g/events", Some("groups/g"), Home::Mailbox),
             ("/groups/g/members", None, Home::Directory),
             ("/groups/g/members/microsoft.graph.user", None, Home::Directory),
-            ("/me/todo/lists", None, Home::Mailbox),
-            ("/sites/s/lists", None, Home::Mailbox),
+            ("/me/todo/lists", None, Home::Other),
+            ("/sites/s/lists", None, Home::Other),
         ] {
             let path = GraphPath::parse(path).unwrap();
             assert_eq!((path.mailbox().as_deref(), path.home()), (mailbox, home), "{path:?}");

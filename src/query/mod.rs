@@ -9,8 +9,7 @@ mod literal;
 mod odata;
 mod pipeline;
 mod plan;
-mod plan_named;
-mod plan_path;
+mod plan_object;
 #[cfg(test)]
 mod plan_tests;
 mod request;

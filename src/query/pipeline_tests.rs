@@ -8,7 +8,15 @@ use super::super::test_support::connection;
 use super::*;
 
 fn pipeline(request: Value) -> Pipeline {
-    Pipeline::new(plan(&serde_json::from_value(request).unwrap(), &connection(|_| {}), None).unwrap())
+    Pipeline::new(
+        plan(
+            &crate::catalog::Catalog::embedded(),
+            &serde_json::from_value(request).unwrap(),
+            &connection(|_| {}),
+            None,
+        )
+        .unwrap(),
+    )
 }
 
 /// Pushes pages of rows; returns the text and the end.

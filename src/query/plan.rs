@@ -1,20 +1,23 @@
 //! The plan of a query: what is asked of Graph, and what is left for the agent. Pure: the same request on the same
 //! connection always gives the same plan.
 
+use std::sync::Arc;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::error::QueryError;
-use super::plan_named::plan_named;
-use super::plan_path::plan_path;
+use super::plan_object::plan_object;
 use super::request::QueryRequest;
 use super::residual::Residual;
-use crate::catalog::{Column, Home, ObjectKind, find_object};
+use crate::catalog::{Catalog, Column, ColumnSource, Home, Object};
 use crate::connection::Connection;
 use crate::graph::{Effect, GraphRequest};
 
 /// What a query comes to.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// What is queried.
+    pub object: Arc<Object>,
     /// The first request; its next links are followed.
     pub first: GraphRequest,
     /// Requests after it, each for one record: the rest of an `id in (…)` that the service does not know.
@@ -52,19 +55,18 @@ pub enum Cell {
     Constant(Vec<u8>),
 }
 
-/// Plans `request` on `connection`. `user_id`: the connection's `UserId` with its variables replaced.
+/// Plans `request` on `connection` by `catalog`. `user_id`: the connection's `UserId` with its variables replaced.
 ///
 /// # Errors
 /// [`QueryError::BadRequest`], naming the field and the remedy.
 pub fn plan(
+    catalog: &Catalog,
     request: &QueryRequest,
     connection: &Connection,
     user_id: Option<&str>,
 ) -> Result<Plan, QueryError> {
-    match find_object(&request.object).map_err(QueryError::unknown_object)? {
-        ObjectKind::Named(object) => plan_named(object, request, connection, user_id),
-        ObjectKind::Path(path) => plan_path(&path, request, connection),
-    }
+    let object = catalog.find_object(&request.object).map_err(QueryError::unknown_object)?;
+    plan_object(&object, request, connection, user_id)
 }
 
 /// A `$filter` part with the column it is about.
@@ -80,6 +82,7 @@ pub(super) struct Scan {
     pub(super) path: String,
     pub(super) mailbox: Option<String>,
     pub(super) select: Vec<String>,
+    pub(super) expand: Vec<String>,
     pub(super) filters: Vec<Filter>,
     pub(super) order: Vec<String>,
     pub(super) top: Option<u64>,
@@ -99,6 +102,7 @@ impl Scan {
         };
         let filters: Vec<&str> = self.filters.iter().map(|filter| filter.text.as_str()).collect();
         option("select", &self.select.join(","));
+        option("expand", &self.expand.join(","));
         option("filter", &filters.join(" and "));
         option("orderby", &self.order.join(","));
         option("top", &self.top.map(|top| top.to_string()).unwrap_or_default());
@@ -162,6 +166,7 @@ pub(super) fn refuse_repeated(columns: &[Column]) -> Result<(), QueryError> {
 /// Adds a property to `$select`; annotations come by themselves and cannot be selected.
 pub(super) fn select_property(select: &mut Vec<String>, column: &Column) {
     if let Some(top) = column.path.first()
+        && column.source == ColumnSource::Property
         && !top.starts_with('@')
         && !select.contains(top)
     {

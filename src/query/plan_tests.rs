@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::plan::{Plan, plan};
 use super::request::QueryRequest;
 use super::test_support::connection;
+use crate::catalog::Catalog;
 use crate::connection::{AuthScheme, Connection};
 
 fn application(connection: &mut Connection) {
@@ -18,7 +19,7 @@ fn request(value: Value) -> QueryRequest {
 }
 
 fn planned(value: Value) -> Plan {
-    plan(&request(value), &connection(|_| {}), None).unwrap()
+    plan(&Catalog::embedded(), &request(value), &connection(|_| {}), None).unwrap()
 }
 
 /// `C FIELD OPERATOR VALUE` as a request on `object` with the field `id`.
@@ -234,7 +235,7 @@ fn everything_is_encoded_once_and_stays_in_its_place() {
 fn the_connection_decides_mailbox_page_and_cap() {
     let messages = request(json!({"object": "Messages", "fields": ["id"]}));
     let plan_on = |change: fn(&mut Connection), user| {
-        plan(&messages, &connection(change), user).map(|plan| shown(&plan))
+        plan(&Catalog::embedded(), &messages, &connection(change), user).map(|plan| shown(&plan))
     };
     assert_eq!(plan_on(|_| {}, Some("u")).unwrap(), "users/u/messages?$select=id&$top=1000");
     assert_eq!(plan_on(application, Some("u")).unwrap(), "users/u/messages?$select=id&$top=1000");
@@ -252,17 +253,23 @@ fn the_connection_decides_mailbox_page_and_cap() {
         "{message}"
     );
     let users = request(json!({"object": "Users"}));
-    assert!(plan(&users, &connection(application), None).is_ok(), "the directory needs no mailbox");
+    assert!(
+        plan(&Catalog::embedded(), &users, &connection(application), None).is_ok(),
+        "the directory needs no mailbox"
+    );
     let me = request(json!({"object": "/me/messages"}));
     assert!(
-        plan(&me, &connection(application), None)
+        plan(&Catalog::embedded(), &me, &connection(application), None)
             .unwrap_err()
             .to_string()
             .contains("/users/adele@contoso.com")
     );
     let mailboxes: Vec<Option<String>> = ["Messages", "Users", "/users/U@x/messages", "/users"]
         .map(|object| {
-            plan(&request(json!({"object": object})), &connection(|_| {}), None).unwrap().first.mailbox
+            plan(&Catalog::embedded(), &request(json!({"object": object})), &connection(|_| {}), None)
+                .unwrap()
+                .first
+                .mailbox
         })
         .to_vec();
     assert_eq!(mailboxes, [Some("me".to_owned()), None, Some("u@x".to_owned()), None]);
@@ -310,7 +317,9 @@ fn refusals_name_the_field_and_the_remedy() {
         (on("Messages", json!([["nope", "=", 1]])), "has no column 'nope'"),
         (on("Messages", json!([["subject", "contains", ""]])), "needs a text"),
     ] {
-        let error = plan(&request(value.clone()), &connection(|_| {}), None).unwrap_err().to_string();
+        let error = plan(&Catalog::embedded(), &request(value.clone()), &connection(|_| {}), None)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{value}: {error}");
     }
 }

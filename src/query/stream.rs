@@ -59,9 +59,13 @@ impl RowStream {
     /// The columns with their types. Rows of a Graph path without `fields` have whatever columns the service answers:
     /// then these are the ones seen so far, all of them once the stream has ended.
     pub fn columns(&self) -> Vec<(String, ColumnKind)> {
-        let known = &self.pipeline.plan().columns;
-        let kind = |place: usize| known.get(place).map_or(ColumnKind::Any, |column| column.kind);
-        self.pipeline.names().iter().enumerate().map(|(place, name)| (name.clone(), kind(place))).collect()
+        let plan = self.pipeline.plan();
+        let kind = |place: usize, name: &str| match plan.columns.get(place) {
+            Some(column) => column.kind,
+            None => plan.object.kind_of_property(name),
+        };
+        let names = self.pipeline.names().iter().enumerate();
+        names.map(|(place, name)| (name.clone(), kind(place, name))).collect()
     }
 
     /// Fields whose conditions the agent evaluates, because the service cannot.

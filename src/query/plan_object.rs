@@ -1,5 +1,7 @@
-//! Plans for the catalog's objects: conditions on id and places choose the path, what the service can compare becomes
-//! `$filter`, the rest stays with the agent. Pure.
+//! Plans for objects, the catalog's own and Graph paths alike: conditions on id and places choose the path, what the service
+//! can compare becomes `$filter`, the rest stays with the agent. Pure.
+
+use std::sync::Arc;
 
 use super::condition::{Checked, Comparison, Test, check};
 use super::error::QueryError;
@@ -10,7 +12,7 @@ use super::plan::{
 };
 use super::request::{Condition, Operator, QueryRequest};
 use super::residual::Residual;
-use crate::catalog::{Column, ColumnSource, Home, Object, Owner, PathPart};
+use crate::catalog::{Column, ColumnSource, Home, NotLocated, Object, Owner, RouteUse};
 use crate::connection::Connection;
 
 /// The most records of an `id in (…)` that are read one by one.
@@ -20,25 +22,42 @@ const MOST_RECORDS: usize = 200;
 #[derive(Default)]
 struct Place {
     user: Option<String>,
-    part: Option<(&'static PathPart, String)>,
+    /// Values of place columns by their declared names.
+    given: Vec<(&'static str, String)>,
     ids: Option<Vec<String>>,
 }
 
-pub(super) fn plan_named(
-    object: &'static Object,
+pub(super) fn plan_object(
+    object: &Arc<Object>,
     request: &QueryRequest,
     connection: &Connection,
     user_id: Option<&str>,
 ) -> Result<Plan, QueryError> {
+    refuse_me(object, connection)?;
     let columns = columns(object, &request.fields)?;
     let (place, conditions) = split(object, &request.conditions)?;
-    let owner = owner(object, &place, connection, user_id)?;
+    let owner = owner(&place, connection, user_id);
     let order = order(object, request)?;
-    let part = place.part.as_ref().map(|(part, value)| (*part, value.as_str()));
-    let collection = object.collection_path(&owner, part);
     let by_id = place.ids.is_some();
+    let located = |id: Option<&str>| {
+        let wanted = if id.is_some() { RouteUse::Record } else { RouteUse::List };
+        object
+            .locate(wanted, &place.given, owner.as_ref(), id)
+            .map_err(|error| not_located(error, object, connection))
+    };
+    let collection = located(place.ids.as_ref().and_then(|ids| ids.first()).map(String::as_str))?;
+    if let Some((unused, _)) =
+        place.given.iter().find(|(column, _)| !collection.used.contains(column) && !by_id)
+    {
+        let message = format!(
+            "'{}' and '{unused}' both choose where {} are read from. Give one of them.",
+            collection.used.first().copied().unwrap_or("UserId"),
+            object.name()
+        );
+        return Err(QueryError::field("bad_request", unused, message));
+    }
 
-    let mut scan = Scan { mailbox: mailbox(object, &owner, part), ..Scan::default() };
+    let mut scan = Scan { mailbox: collection.mailbox, ..Scan::default() };
     let mut residual = Vec::new();
     let mut filters_need_advanced = false;
     for condition in &conditions {
@@ -63,35 +82,57 @@ pub(super) fn plan_named(
     }
     scan.order = order.iter().map(|(column, descending)| order_text(column, *descending)).collect();
     scan.advanced = advanced(object.home(), filters_need_advanced, &scan.order);
-    scan.select = select(object, &request.fields, &columns, &residual);
+    let whole_rows = object.has_whole_rows() && columns.is_empty();
+    if !whole_rows {
+        scan.select = select(object, &request.fields, &columns, &residual);
+    }
+    let related = columns.iter().chain(residual.iter().map(|condition| &condition.column));
+    for column in related.filter(|column| column.source == ColumnSource::Related) {
+        if !scan.expand.contains(&column.path[0]) {
+            scan.expand.push(column.path[0].clone());
+        }
+    }
 
     let offset = request.offset.unwrap_or(0);
-    let service_skips = object.home() == Home::Mailbox && residual.is_empty() && !by_id;
+    let service_skips = object.service_skips() && residual.is_empty() && !by_id;
     let agent_offset = if service_skips { 0 } else { offset };
     if service_skips {
         scan.skip = offset;
     }
     let mut fits_one_page = by_id;
-    let requests = match place.ids {
+    let requests = match &place.ids {
         None => {
-            let largest = Some(object.page_for(&scan.select));
-            scan.top = top(largest, connection, request, agent_offset, !residual.is_empty());
+            scan.top =
+                top(object.page_for(&scan.select), connection, request, agent_offset, !residual.is_empty());
+            if object.is_single() {
+                scan.top = None;
+            }
             fits_one_page = one_page(scan.top, request, agent_offset, !residual.is_empty());
-            scan.path = collection;
+            scan.path = collection.path;
             vec![scan.into_request()]
         }
-        Some(ids) => records(object, &scan, &owner, part, &ids, &order)?,
+        Some(ids) => {
+            refuse_too_many(object, ids, &order)?;
+            let mut seen = std::collections::BTreeSet::new();
+            let record = |id: &String| {
+                let path = located(Some(id))?.path;
+                let (mailbox, select) = (scan.mailbox.clone(), scan.select.clone());
+                Ok(Scan { path, mailbox, select, ..Scan::default() }.into_request())
+            };
+            ids.iter().filter(|id| seen.insert(id.as_str())).map(record).collect::<Result<_, QueryError>>()?
+        }
     };
     let mut requests = requests.into_iter();
     let first =
         requests.next().ok_or_else(|| QueryError::request("bad_request", "The query asks for nothing."))?;
     let mut slots = Slots::default();
-    let cells = columns.iter().map(|column| cell(column, &mut slots, &owner, &place.user, part)).collect();
+    let cells = columns.iter().map(|column| cell(column, &mut slots, owner.as_ref(), &place)).collect();
     Ok(Plan {
+        object: Arc::clone(object),
         first,
         rest: requests.collect(),
         cells,
-        whole_rows: false,
+        whole_rows,
         residual: residual
             .iter()
             .map(|condition| Residual::new(slots.of(&condition.column.path), condition))
@@ -107,45 +148,64 @@ pub(super) fn plan_named(
     })
 }
 
+/// `/me` leads nowhere for an application.
+fn refuse_me(object: &Object, connection: &Connection) -> Result<(), QueryError> {
+    let Some(path) = object.path().filter(|path| path.needs_user() && !connection.is_delegated()) else {
+        return Ok(());
+    };
+    let message = format!(
+        "The connection '{}' acts as an application, which has no signed-in user, so '/{}' leads nowhere. Begin the path \
+         with /users/adele@contoso.com instead of /me.",
+        connection.name,
+        path.encoded()
+    );
+    Err(QueryError::field("user_id_required", "object", message))
+}
+
 fn columns(object: &Object, fields: &[String]) -> Result<Vec<Column>, QueryError> {
     if fields.is_empty() {
-        return Ok(object.default_columns().into_iter().cloned().collect());
+        let shown = if object.has_whole_rows() { Vec::new() } else { object.default_columns() };
+        return Ok(shown.into_iter().cloned().collect());
     }
-    let find = |field: &String| {
-        object.column(field.trim()).cloned().map_err(|error| QueryError::unknown_field(field, error))
-    };
+    let find = |field: &String| column(object, field);
     let columns = fields.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     refuse_repeated(&columns)?;
     Ok(columns)
 }
 
+/// The column of a field as written; a path's column goes by the name it was asked for.
+fn column(object: &Object, field: &str) -> Result<Column, QueryError> {
+    let field = field.trim();
+    let mut found =
+        object.column(field).map_err(|error| QueryError::unknown_field(field, error))?.into_owned();
+    if object.has_whole_rows() {
+        field.clone_into(&mut found.name);
+    }
+    Ok(found)
+}
+
 /// Takes the conditions that choose the path out of the others.
-fn split(object: &'static Object, conditions: &[Condition]) -> Result<(Place, Vec<Checked>), QueryError> {
+fn split(object: &Object, conditions: &[Condition]) -> Result<(Place, Vec<Checked>), QueryError> {
     let mut place = Place::default();
     let mut others = Vec::new();
     for condition in conditions {
         let field = condition.field.trim();
         let equal = condition.operator == Operator::Equal;
-        let column = object.column(field);
-        if let Some(part) = object.part(field)
-            && (equal || column.is_err())
-        {
+        let chooses = object.place_column(RouteUse::List, field);
+        let known = column(object, field);
+        let is_property = known.as_ref().is_ok_and(|column| column.source == ColumnSource::Property);
+        if let Some(column) = chooses.filter(|_| equal || !is_property) {
             let value = place_value(field, condition)?;
-            if let Some((earlier, _)) = &place.part {
-                let message = format!(
-                    "'{}' and '{}' both choose where {} are read from. Give one of them.",
-                    earlier.column,
-                    part.column,
-                    object.name()
-                );
+            if let Some((earlier, _)) = place.given.iter().find(|(given, _)| *given == column) {
+                let message = format!("'{earlier}' is given twice. Give it once.");
                 return Err(QueryError::field("bad_request", field, message));
             }
-            place.part = Some((part, value));
+            place.given.push((column, value));
             continue;
         }
-        let column = column.map_err(|error| QueryError::unknown_field(field, error))?;
+        let column = known?;
         match column.source {
-            ColumnSource::Place if column.name == "UserId" => {
+            ColumnSource::Place if column.name.eq_ignore_ascii_case("UserId") => {
                 place.user = Some(place_value(field, condition)?);
             }
             ColumnSource::Place => {
@@ -156,7 +216,7 @@ fn split(object: &'static Object, conditions: &[Condition]) -> Result<(Place, Ve
                 return Err(QueryError::field("bad_request", field, message));
             }
             _ => {
-                let checked = check(column, condition)?;
+                let checked = check(&column, condition)?;
                 match ids(object, &checked).filter(|_| place.ids.is_none()) {
                     Some(ids) => place.ids = Some(ids),
                     None => others.push(checked),
@@ -183,7 +243,7 @@ fn place_value(field: &str, condition: &Condition) -> Result<String, QueryError>
 /// The records a condition on `id` names. Directory objects filter by `id in (…)` themselves; Outlook does not filter by
 /// id at all, so each record is read by its own path.
 fn ids(object: &Object, condition: &Checked) -> Option<Vec<String>> {
-    if condition.column.name != "id" {
+    if condition.column.name != "id" || !object.has_record_route() {
         return None;
     }
     let text = |literal: &Literal| match literal {
@@ -192,26 +252,20 @@ fn ids(object: &Object, condition: &Checked) -> Option<Vec<String>> {
     };
     match &condition.test {
         Test::Compare(Comparison::Equal, literal) => Some(vec![text(literal)?]),
-        Test::OneOf(values) if object.home() == Home::Mailbox => values.iter().map(text).collect(),
+        Test::OneOf(values) if object.home() != Home::Directory => values.iter().map(text).collect(),
         _ => None,
     }
 }
 
-/// Whose mailbox it is: the condition's, the connection's, else the signed-in user's.
-fn owner(
-    object: &Object,
-    place: &Place,
-    connection: &Connection,
-    user_id: Option<&str>,
-) -> Result<Owner, QueryError> {
-    let at_root = place.part.as_ref().is_some_and(|(part, _)| !part.below_owner);
-    match (&place.user, user_id) {
-        (Some(user), _) => Ok(Owner::User(user.clone())),
-        (None, Some(user)) => Ok(Owner::User(user.to_owned())),
-        (None, None) if connection.is_delegated() || at_root || object.home() == Home::Directory => {
-            Ok(Owner::Me)
-        }
-        (None, None) => Err(QueryError::field(
+/// Whose rows are wanted: the condition's, the connection's, else the signed-in user's.
+fn owner(place: &Place, connection: &Connection, user_id: Option<&str>) -> Option<Owner> {
+    let user = place.user.as_deref().or(user_id).map(|user| Owner::User(user.to_owned()));
+    user.or_else(|| connection.is_delegated().then_some(Owner::Me))
+}
+
+fn not_located(error: NotLocated, object: &Object, connection: &Connection) -> QueryError {
+    match error {
+        NotLocated::OwnerNeeded => QueryError::field(
             "user_id_required",
             "UserId",
             format!(
@@ -221,27 +275,16 @@ fn owner(
                 connection.name,
                 object.name()
             ),
-        )),
-    }
-}
-
-fn mailbox(object: &Object, owner: &Owner, part: Option<(&PathPart, &str)>) -> Option<String> {
-    match (object.home(), part) {
-        (Home::Directory, _) => None,
-        (Home::Mailbox, Some((part, value))) if !part.below_owner => {
-            Some(format!("{}/{}", part.segment, value.to_lowercase()))
-        }
-        (Home::Mailbox, _) => Some(owner.mailbox()),
+        ),
+        NotLocated::Wrong { field, error } => QueryError::field("missing_condition", &field, error.message),
     }
 }
 
 fn order(object: &Object, request: &QueryRequest) -> Result<Vec<(Column, bool)>, QueryError> {
     let sorted = |order: &super::request::Order| {
-        let column = object
-            .column(order.field.trim())
-            .map_err(|error| QueryError::unknown_field(&order.field, error))?;
-        if column.sortable {
-            return Ok((column.clone(), order.descending));
+        let column = column(object, &order.field)?;
+        if column.sortable || object.is_lenient() {
+            return Ok((column, order.descending));
         }
         let sortable: Vec<&str> = object
             .columns()
@@ -295,6 +338,11 @@ fn select(object: &Object, fields: &[String], columns: &[Column], residual: &[&C
     if fields.is_empty() && object.default_needs_no_select() && !needs_naming {
         return Vec::new();
     }
+    let mut wanted = columns.iter().chain(residual.iter().map(|condition| &condition.column));
+    // `$select` refuses the bare name of a property that only a derived type has; without it everything comes.
+    if object.home() != Home::Directory && wanted.any(|column| column.derived) {
+        return Vec::new();
+    }
     let mut select = Vec::new();
     for column in columns.iter().chain(residual.iter().map(|condition| &condition.column)) {
         select_property(&mut select, column);
@@ -305,14 +353,7 @@ fn select(object: &Object, fields: &[String], columns: &[Column], residual: &[&C
     select
 }
 
-fn records(
-    object: &Object,
-    scan: &Scan,
-    owner: &Owner,
-    part: Option<(&PathPart, &str)>,
-    ids: &[String],
-    order: &[(Column, bool)],
-) -> Result<Vec<crate::graph::GraphRequest>, QueryError> {
+fn refuse_too_many(object: &Object, ids: &[String], order: &[(Column, bool)]) -> Result<(), QueryError> {
     if ids.len() > MOST_RECORDS {
         let message =
             format!("'id in' has {} values; {MOST_RECORDS} are the most for {}.", ids.len(), object.name());
@@ -325,30 +366,18 @@ fn records(
         );
         return Err(QueryError::field("bad_order", &column.name, message));
     }
-    let mut seen = std::collections::BTreeSet::new();
-    let request = |id: &String| {
-        let path = object.record_path(owner, part, id);
-        Scan { path, mailbox: scan.mailbox.clone(), select: scan.select.clone(), ..Scan::default() }
-            .into_request()
-    };
-    Ok(ids.iter().filter(|id| seen.insert(id.as_str())).map(request).collect())
+    Ok(())
 }
 
-fn cell(
-    column: &Column,
-    slots: &mut Slots,
-    owner: &Owner,
-    user: &Option<String>,
-    part: Option<(&PathPart, &str)>,
-) -> Cell {
-    if column.source != ColumnSource::Place {
+fn cell(column: &Column, slots: &mut Slots, owner: Option<&Owner>, place: &Place) -> Cell {
+    if !matches!(column.source, ColumnSource::Place) {
         return Cell::Slot(slots.of(&column.path));
     }
-    let value = match (column.name.as_str(), owner, part) {
-        ("UserId", Owner::User(id), _) => Some(user.as_deref().unwrap_or(id)),
-        ("UserId", Owner::Me, _) => None,
-        (name, _, Some((part, value))) if part.column == name => Some(value),
-        _ => None,
+    let given = place.given.iter().find(|(name, _)| name.eq_ignore_ascii_case(&column.name));
+    let value = match (column.name.eq_ignore_ascii_case("UserId"), owner) {
+        (true, Some(Owner::User(id))) => Some(id.as_str()),
+        (true, _) => None,
+        (false, _) => given.map(|(_, value)| value.as_str()),
     };
     Cell::Constant(serde_json::Value::from(value).to_string().into_bytes())
 }

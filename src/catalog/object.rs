@@ -1,0 +1,374 @@
+//! An object with its columns and its places: one of the catalog's own, or any Graph path. Both answer the same questions,
+//! so that nobody needs to know which it is. Never sends, and never decides how a request is spelled beyond its path.
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+
+use super::column::{Column, ColumnKind, ColumnSource};
+use super::definition::{Definition, InsertNeed, Range};
+use super::facts::{Facts, TypeId};
+use super::flatten::{flatten, unlisted};
+use super::path::GraphPath;
+use super::path_object::{PathObject, guessed_filter, untyped};
+use super::route::{Location, NotLocated, Owner, RouteUse, fill, pick, placeholders};
+use super::{CatalogError, did_you_mean};
+use crate::connection::ActivityKind;
+
+/// Whose an object's rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// In a mailbox: Outlook's rules for filters and its limit of requests side by side hold.
+    Mailbox,
+    /// The tenant's directory, with its rules for advanced queries.
+    Directory,
+    /// Elsewhere: drives, sites, planner, bookings.
+    Other,
+}
+
+/// The column that says whose a row is.
+const USER: &str = "UserId";
+
+/// An object.
+pub struct Object {
+    name: String,
+    kind: Kind,
+    facts: Arc<Facts>,
+    graph_type: Option<TypeId>,
+    columns: Vec<Column>,
+    unlisted: OnceLock<Vec<Column>>,
+}
+
+enum Kind {
+    Named(&'static Definition),
+    Path(Box<PathObject>),
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Object").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Object {
+    /// The object that `definition` declares.
+    pub(super) fn named(definition: &'static Definition, facts: Arc<Facts>) -> Self {
+        let graph_type = facts.find(definition.graph_type);
+        // A schema without the type (another cloud) leaves the object with its places only.
+        let mut flattened = graph_type.map(|kind| flatten(&facts, kind, definition.etag)).unwrap_or_default();
+        if let Some(listed) = definition.listed_type.and_then(|name| facts.find(name)) {
+            for column in &mut flattened {
+                let top = column.path.first().map_or("", String::as_str);
+                column.derived =
+                    column.source == ColumnSource::Property && facts.property(listed, top).is_none();
+            }
+        }
+        let columns = definition.columns(flattened);
+        Self {
+            name: definition.name.to_owned(),
+            kind: Kind::Named(definition),
+            facts,
+            graph_type,
+            columns,
+            unlisted: OnceLock::new(),
+        }
+    }
+
+    /// The object at `path`.
+    pub(super) fn at(path: GraphPath, facts: Arc<Facts>) -> Self {
+        let place = PathObject::new(path, &facts);
+        let mut columns = place.columns(&facts);
+        for column in &mut columns {
+            guessed_filter(column, place.home());
+        }
+        Self {
+            name: format!("/{}", place.path.encoded()),
+            graph_type: place.graph_type,
+            kind: Kind::Path(Box::new(place)),
+            facts,
+            columns,
+            unlisted: OnceLock::new(),
+        }
+    }
+
+    /// Its name (`Messages`), or its path with a leading slash.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The Graph path it is, when it is one.
+    pub fn path(&self) -> Option<&GraphPath> {
+        self.place().map(|place| &place.path)
+    }
+
+    pub(super) fn place(&self) -> Option<&PathObject> {
+        if let Kind::Path(place) = &self.kind { Some(place) } else { None }
+    }
+
+    pub(super) fn definition(&self) -> Option<&'static Definition> {
+        if let Kind::Named(definition) = self.kind { Some(definition) } else { None }
+    }
+
+    /// The name of its Graph type (`microsoft.graph.message`), where the facts know it.
+    pub fn graph_type(&self) -> Option<String> {
+        self.graph_type.map(|kind| format!("microsoft.graph.{}", self.facts.name(kind)))
+    }
+
+    /// Whose its rows are.
+    pub fn home(&self) -> Home {
+        match &self.kind {
+            Kind::Named(definition) => definition.home,
+            Kind::Path(place) => place.home(),
+        }
+    }
+
+    /// Whether it is one record rather than a collection (`/me`, `/me/mailboxSettings`). An unknown path counts as a
+    /// collection, which takes both kinds of answers.
+    pub fn is_single(&self) -> bool {
+        self.place().is_some_and(PathObject::is_single)
+    }
+
+    /// Whether its rows go out as the service wrote them when no columns are named: those of a path, which may be of
+    /// several types.
+    pub fn has_whole_rows(&self) -> bool {
+        self.place().is_some()
+    }
+
+    /// Whether what is not known of a column is left to the service (paths) or to the agent (the catalog's own objects).
+    pub fn is_lenient(&self) -> bool {
+        self.place().is_some()
+    }
+
+    /// The columns of its list, in order. Empty: the facts do not know the path.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The column with this name, in any case. Besides those of the list: the whole of a complex property that may hold
+    /// more than its declared parts, and for a path the properties of derived types, related records, and any other name
+    /// as a column without type.
+    ///
+    /// # Errors
+    /// A sentence with the nearest name.
+    pub fn column(&self, name: &str) -> Result<Cow<'_, Column>, CatalogError> {
+        let flat = name.replace('/', "_");
+        // Files have both `Etag`, the row's tag, and `eTag`, a property: the name as it is written wins.
+        let exactly = |column: &&Column| column.name == flat;
+        let is = |column: &&Column| column.name.eq_ignore_ascii_case(&flat);
+        let listed = || self.columns.iter().find(exactly).or_else(|| self.columns.iter().find(is));
+        if let Some(found) = listed().or_else(|| self.unlisted().iter().find(is)) {
+            return Ok(Cow::Borrowed(found));
+        }
+        if let Some(place) = self.place() {
+            return untyped(name, place.home()).map(Cow::Owned);
+        }
+        let near = did_you_mean(name, self.columns.iter().map(|column| column.name.as_str()));
+        let object = self.name();
+        Err(CatalogError::new(format!(
+            "{object} has no column '{name}'.{near} GET …/objects/{object} lists its columns."
+        )))
+    }
+
+    /// The columns that are found by name but stand in no list.
+    pub(super) fn unlisted(&self) -> &[Column] {
+        self.unlisted.get_or_init(|| {
+            let Some(kind) = self.graph_type else { return Vec::new() };
+            let mut found = unlisted(&self.facts, kind, &self.columns, self.place().is_some());
+            if let Some(place) = self.place() {
+                found.iter_mut().for_each(|column| guessed_filter(column, place.home()));
+            } else if self.has_owner()
+                && !self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(USER))
+            {
+                let mut owner = Column::property(USER.to_owned(), Vec::new(), ColumnKind::String);
+                owner.source = ColumnSource::Place;
+                found.push(owner);
+            }
+            found
+        })
+    }
+
+    /// The type of a property of a whole row.
+    pub fn kind_of_property(&self, name: &str) -> ColumnKind {
+        let top = |column: &&Column| column.path.len() == 1 && column.path[0] == name;
+        let found = self.columns.iter().find(top).or_else(|| self.unlisted().iter().find(top));
+        let part = |column: &Column| column.path.first().is_some_and(|first| first == name);
+        match found {
+            Some(column) => column.kind,
+            None if self.columns.iter().any(part) => ColumnKind::Json,
+            None => ColumnKind::Any,
+        }
+    }
+
+    /// The columns that are answered when none are named.
+    pub fn default_columns(&self) -> Vec<&Column> {
+        let named = self.definition().map_or(&[][..], |definition| definition.default_columns);
+        let shown = |column: &&Column| match named {
+            [] => !column.select_only && matches!(column.source, ColumnSource::Property | ColumnSource::Etag),
+            named => named.contains(&column.name.as_str()),
+        };
+        self.columns.iter().filter(shown).collect()
+    }
+
+    /// Whether the service answers exactly the default columns when nothing is selected.
+    pub fn default_needs_no_select(&self) -> bool {
+        self.definition().is_none_or(|definition| definition.default_columns.is_empty())
+    }
+
+    fn routes(&self, wanted: RouteUse) -> &'static [&'static str] {
+        self.definition().map_or(&[], |definition| match wanted {
+            RouteUse::List => definition.list,
+            RouteUse::Create => definition.create,
+            RouteUse::Record => definition.record,
+        })
+    }
+
+    /// The declared name of the column that `name` (any case, or another name for it) is, when its value chooses a place
+    /// for `wanted`. `UserId` is none: it chooses the owner.
+    pub fn place_column(&self, wanted: RouteUse, name: &str) -> Option<&'static str> {
+        let aliases = self.definition().map_or(&[][..], |definition| definition.aliases);
+        let alias =
+            aliases.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name)).map(|(_, column)| *column);
+        let name = alias.unwrap_or(name);
+        let mut columns = self.routes(wanted).iter().flat_map(|template| placeholders(template));
+        columns.find(|column| column.eq_ignore_ascii_case(name))
+    }
+
+    /// All columns whose values choose where rows are read from.
+    pub fn place_columns(&self) -> Vec<&'static str> {
+        let mut all: Vec<&'static str> = Vec::new();
+        for column in self.routes(RouteUse::List).iter().flat_map(|template| placeholders(template)) {
+            if !all.contains(&column) {
+                all.push(column);
+            }
+        }
+        all
+    }
+
+    /// The path templates for `wanted`.
+    pub(super) fn templates(&self, wanted: RouteUse) -> &'static [&'static str] {
+        self.routes(wanted)
+    }
+
+    /// Whether no query can do without this place column.
+    pub fn needs_place(&self, column: &str) -> bool {
+        let routes = self.routes(RouteUse::List);
+        !routes.is_empty() && routes.iter().all(|template| placeholders(template).any(|name| name == column))
+    }
+
+    /// Whether `UserId` means anything: rows are one user's.
+    pub fn has_owner(&self) -> bool {
+        self.routes(RouteUse::List).iter().any(|template| super::route::has_owner(template))
+    }
+
+    /// Whether single records are read by a path of their own.
+    pub fn has_record_route(&self) -> bool {
+        !self.routes(RouteUse::Record).is_empty()
+    }
+
+    /// Where it is. `given`: values of place columns by their declared names; `owner`: whose, when somebody says so; `id`:
+    /// the record's. A path is where it is, and its records are below it.
+    ///
+    /// # Errors
+    /// [`NotLocated`], when something is missing.
+    pub fn locate(
+        &self,
+        wanted: RouteUse,
+        given: &[(&'static str, String)],
+        owner: Option<&Owner>,
+        id: Option<&str>,
+    ) -> Result<Location, NotLocated> {
+        if let Some(place) = self.place() {
+            let path = match id {
+                Some(id) => place.path.below(id),
+                None => place.path.encoded().to_owned(),
+            };
+            return Ok(Location { path, mailbox: place.path.mailbox(), used: Vec::new() });
+        }
+        let routes = self.routes(wanted);
+        if routes.is_empty() {
+            let name = self.name();
+            let what = if wanted == RouteUse::Create { "no new" } else { "no single" };
+            let message = format!(
+                "Microsoft Graph takes {what} records of {name}. GET …/objects/{name} tells what it takes."
+            );
+            return Err(NotLocated::Wrong { field: "object".to_owned(), error: CatalogError::new(message) });
+        }
+        fill(pick(routes, given, self.name())?, given, owner, id, self.home() == Home::Mailbox)
+    }
+
+    /// The most rows a page can hold, when it is known that it takes `$top`.
+    pub fn largest_page(&self) -> Option<u32> {
+        match &self.kind {
+            Kind::Named(definition) => definition.largest_page,
+            Kind::Path(place) => place.largest_page,
+        }
+    }
+
+    /// The page to ask for when `selected` properties are answered (none: all of them).
+    pub fn page_for(&self, selected: &[String]) -> Option<u32> {
+        let Some(definition) = self.definition() else { return self.largest_page() };
+        let Some((heavy, page)) = definition.heavy else { return definition.largest_page };
+        let is_heavy = selected.is_empty() || selected.iter().any(|name| heavy.contains(&name.as_str()));
+        if is_heavy { Some(page) } else { definition.largest_page }
+    }
+
+    /// What a new record must have.
+    pub fn insert_needs(&self) -> &'static [InsertNeed] {
+        self.definition().map_or(&[], |definition| definition.insert_needs)
+    }
+
+    /// The columns that bound the range of time it shows, when the service shows only a range.
+    pub fn range(&self) -> Option<&'static Range> {
+        self.definition().and_then(|definition| definition.range.as_ref())
+    }
+
+    /// Whether columns of the order must lead the filter.
+    pub fn order_leads_filter(&self) -> bool {
+        self.definition().is_some_and(|definition| definition.order_leads_filter)
+    }
+
+    /// Whether the service skips rows when it is told to.
+    pub fn service_skips(&self) -> bool {
+        self.definition().is_some() && self.home() == Home::Mailbox && self.range().is_none()
+    }
+
+    /// Error codes that mean "there is no such row".
+    pub fn absent_codes(&self) -> &'static [&'static str] {
+        self.definition().map_or(&[], |definition| definition.absent_codes)
+    }
+
+    /// Refuses what the service does not do with records of this object. A path takes what the service takes.
+    ///
+    /// # Errors
+    /// A sentence with what to use instead.
+    pub fn allows(&self, kind: ActivityKind) -> Result<(), CatalogError> {
+        let Some(definition) = self.definition() else { return Ok(()) };
+        let (allowed, what) = match kind {
+            ActivityKind::Create => (!definition.create.is_empty(), "makes no new"),
+            ActivityKind::Update => (definition.update, "does not change"),
+            ActivityKind::Delete => (definition.delete, "does not remove"),
+            ActivityKind::Query | ActivityKind::Execute => (true, ""),
+        };
+        if allowed {
+            return Ok(());
+        }
+        let (name, instead) = (self.name(), definition.instead);
+        Err(CatalogError::new(format!(
+            "Microsoft Graph {what} records of {name}.{instead} GET …/objects/{name} tells what it takes."
+        )))
+    }
+
+    /// Whether the service refuses to change or remove a record without `If-Match`, that is without the column `Etag`.
+    pub fn needs_etag(&self) -> bool {
+        self.definition().is_some_and(|definition| definition.etag_required)
+    }
+
+    /// The `@odata.type` that records must say, where their collection holds several types.
+    pub fn record_type(&self) -> Option<String> {
+        self.definition()?.listed_type?;
+        self.graph_type().map(|kind| format!("#{kind}"))
+    }
+}
+
+#[cfg(test)]
+#[path = "object_tests.rs"]
+mod tests;

@@ -1,0 +1,157 @@
+//! What makes a Graph path an object: its type by the facts, its page size, and columns for names that the facts do not
+//! know. Never refuses a path.
+
+use super::CatalogError;
+use super::column::{Column, ColumnKind, FilterOps};
+use super::facts::{Facts, TypeId, TypeKind};
+use super::flatten::{flatten, value_column};
+use super::object::Home;
+use super::path::GraphPath;
+use super::walk::{Target, walk};
+
+/// What directory objects compare; `gt`, `lt` and `contains` they do not.
+const DIRECTORY: FilterOps = FilterOps::EQUALITY
+    .and(FilterOps::GE)
+    .and(FilterOps::LE)
+    .and(FilterOps::IN)
+    .and(FilterOps::STARTS)
+    .and(FilterOps::ENDS)
+    .and(FilterOps::NULL);
+
+/// What other resources usually compare.
+const OTHERS: FilterOps =
+    FilterOps::ORDERED.and(FilterOps::STARTS).and(FilterOps::CONTAINS).and(FilterOps::NULL);
+
+/// Collections whose largest page is known, so that `$top` can be sent.
+const PAGES: [(&str, u32); 8] = [
+    ("message", 1000),
+    ("event", 1000),
+    ("contact", 1000),
+    ("mailFolder", 1000),
+    ("user", 999),
+    ("group", 999),
+    ("directoryObject", 999),
+    ("chatMessage", 50),
+];
+
+/// A path as an object.
+#[derive(Clone, Debug)]
+pub(super) struct PathObject {
+    pub(super) path: GraphPath,
+    pub(super) shape: Shape,
+    pub(super) graph_type: Option<TypeId>,
+    /// The path with every id as `{id}`.
+    pub(super) pattern: Vec<String>,
+    pub(super) largest_page: Option<u32>,
+    home: Home,
+    value: Option<Column>,
+}
+
+/// What a path answers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Rows.
+    Collection,
+    /// One record.
+    Single,
+    /// Bytes or text.
+    Bytes,
+    /// Nothing: it is an action, which Execute calls.
+    Action,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl PathObject {
+    pub(super) fn new(path: GraphPath, facts: &Facts) -> Self {
+        let walked = walk(facts, path.segments());
+        let (mut shape, mut graph_type, mut value) = (Shape::Unknown, None, None);
+        match walked.target {
+            Target::Entities(kind) => (shape, graph_type) = (Shape::Collection, Some(kind)),
+            Target::Entity(kind) => (shape, graph_type) = (Shape::Single, Some(kind)),
+            Target::Value(kind) => {
+                let id = facts.find(kind.name).filter(|id| facts.kind(*id) != TypeKind::Enum);
+                shape = if kind.collection { Shape::Collection } else { Shape::Single };
+                graph_type = id;
+                value = id.is_none().then(|| value_column(facts, kind));
+            }
+            Target::Reference { collection } => {
+                shape = if collection { Shape::Collection } else { Shape::Single };
+            }
+            Target::Stream | Target::Count => shape = Shape::Bytes,
+            Target::Action => shape = Shape::Action,
+            Target::Unknown => {}
+        }
+        let is_a = |name: &str| {
+            graph_type.is_some_and(|kind| facts.find(name).is_some_and(|other| facts.is_a(kind, other)))
+        };
+        let home = match graph_type {
+            None => path.home(),
+            Some(_) if is_a("directoryObject") || is_a("oAuth2PermissionGrant") => Home::Directory,
+            Some(_) if path.mailbox().is_some() => Home::Mailbox,
+            Some(_) => Home::Other,
+        };
+        let named = |id: TypeId| PAGES.iter().find(|(name, _)| facts.find(name) == Some(id));
+        let largest_page = match (graph_type, shape) {
+            (Some(id), Shape::Collection) => named(id).map(|(_, size)| *size),
+            (None, Shape::Unknown) => path.largest_page(),
+            _ => None,
+        };
+        Self { path, shape, graph_type, pattern: walked.pattern, largest_page, home, value }
+    }
+
+    pub(super) fn home(&self) -> Home {
+        self.home
+    }
+
+    pub(super) fn is_single(&self) -> bool {
+        self.shape == Shape::Single
+    }
+
+    /// The columns by the flatten rule; none where the facts do not know the type.
+    pub(super) fn columns(&self, facts: &Facts) -> Vec<Column> {
+        match self.graph_type {
+            Some(kind) => flatten(facts, kind, facts.kind(kind) == TypeKind::Entity),
+            None => self.value.clone().into_iter().collect(),
+        }
+    }
+}
+
+/// What the service can probably compare, where the facts say nothing: what it cannot it refuses in its own words.
+pub(super) fn guessed_filter(column: &mut Column, home: Home) {
+    let comparable = !matches!(column.kind, ColumnKind::Json | ColumnKind::Binary);
+    if column.filter == FilterOps::NONE
+        && comparable
+        && !column.path.first().is_some_and(|first| first.starts_with('@'))
+    {
+        column.filter = if home == Home::Directory { DIRECTORY } else { OTHERS };
+    }
+}
+
+/// A field as written, for which the facts have no column: `a/b` and `a_b` are property `b` of `a`. Names of directory
+/// extensions (`extension_…_name`) contain underscores of their own and are left whole.
+pub(super) fn untyped(field: &str, home: Home) -> Result<Column, CatalogError> {
+    let field = field.trim();
+    let separator: &[char] =
+        match field.to_ascii_lowercase().starts_with("extension_") || field.starts_with('@') {
+            true => &['/'],
+            false => &['/', '_'],
+        };
+    let path: Vec<String> = field.split(separator).map(str::to_owned).collect();
+    let well_formed = |part: &String| {
+        let inner = part.strip_prefix("@odata.").unwrap_or(part);
+        inner.starts_with(|first: char| first.is_ascii_alphabetic())
+            && inner
+                .chars()
+                .all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '@'))
+    };
+    if !path.iter().all(well_formed) {
+        let shown = crate::error::clean_foreign_text(field);
+        return Err(CatalogError::new(format!(
+            "'{shown}' is no name of a property. Write for example displayName, or body_content for a part."
+        )));
+    }
+    let mut column = Column::property(field.to_owned(), path, ColumnKind::Any);
+    guessed_filter(&mut column, home);
+    Ok(column)
+}
