@@ -14,14 +14,16 @@ pub(crate) fn serve(shared: &Shared, call: &Call) -> Answer {
     let mut state = shared.lock();
     match (call.method.as_str(), call.path().trim_start_matches("/admin/")) {
         ("GET", "stats") => Answer::json(200, &json!(state.stats)),
+        ("GET", "created") => Answer::json(200, &json!(state.created)),
         ("DELETE", "stats") => {
             state.stats = Stats::default();
             Answer::empty(204)
         }
         ("GET", "facts") => Answer::json(200, &controls::facts(&state)),
-        ("GET", "requests") => {
-            Answer::json(200, &json!({"token": state.token_requests, "graph": state.graph_requests}))
-        }
+        ("GET", "requests") => Answer::json(
+            200,
+            &json!({"token": state.token_requests, "graph": state.graph_requests, "content": state.content_requests}),
+        ),
         ("GET", "faults") => Answer::json(200, &json!(state.faults.pending())),
         ("POST", "faults") => match serde_json::from_value::<Fault>(body) {
             Ok(fault) => {

@@ -13,6 +13,7 @@
 
 mod admin;
 mod answer;
+mod content;
 mod controls;
 mod data;
 mod entra;

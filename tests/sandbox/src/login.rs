@@ -53,6 +53,11 @@ pub(crate) async fn serve(shared: &Shared, call: &Call) -> Outcome {
             Outcome::Cut
         }
         Some(FaultAction::CutMidBody(bytes)) => Outcome::CutAfter(answer(), bytes),
+        Some(FaultAction::DropBeforeExecuting | FaultAction::CutUpload(_)) => Outcome::Cut,
+        Some(FaultAction::StatusAfterExecuting { status }) => {
+            answer();
+            Outcome::Answer(Answer::empty(status))
+        }
         Some(FaultAction::Hang) => Outcome::Hang,
         Some(FaultAction::EndlessBody) => Outcome::Endless,
         Some(FaultAction::Garbage) => Outcome::Answer(garbage()),

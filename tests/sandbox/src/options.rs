@@ -23,14 +23,31 @@ pub const REDIRECT_URIS: &[&str] =
 pub const DELEGATED_SCOPES: &[&str] = &[
     "Calendars.ReadWrite",
     "Contacts.ReadWrite",
+    "Files.ReadWrite.All",
+    "Group.ReadWrite.All",
     "Mail.ReadWrite",
     "Mail.Send",
+    "Tasks.ReadWrite",
+    "Bookings.ReadWrite.All",
+    "Bookings.Manage.All",
+    "LicenseAssignment.ReadWrite.All",
     "User.Read",
     "User.ReadWrite.All",
 ];
 /// The application roles that an administrator granted to the confidential application.
-pub const APPLICATION_ROLES: &[&str] =
-    &["Calendars.ReadWrite", "Contacts.ReadWrite", "Mail.ReadWrite", "Mail.Send", "User.ReadWrite.All"];
+pub const APPLICATION_ROLES: &[&str] = &[
+    "Calendars.ReadWrite",
+    "Contacts.ReadWrite",
+    "Files.ReadWrite.All",
+    "Group.ReadWrite.All",
+    "Mail.ReadWrite",
+    "Mail.Send",
+    "Tasks.ReadWrite.All",
+    "Bookings.ReadWrite.All",
+    "Bookings.Manage.All",
+    "LicenseAssignment.ReadWrite.All",
+    "User.ReadWrite.All",
+];
 
 /// What happens to a refresh token that has been used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,6 +102,10 @@ pub struct SandboxOptions {
     pub enforce_mailbox_concurrency: bool,
     /// Puts `@odata.nextLink` after `value`, where it usually stands before it.
     pub next_link_after_value: bool,
+    /// Whether users' drives are personal ones, which tell SHA-1 and SHA-256 too.
+    pub personal_drives: bool,
+    /// How long an upload session lives, in whole seconds.
+    pub upload_session_lifetime: Duration,
     /// Serves https instead of http, with this certificate.
     pub tls: Option<TlsFiles>,
 }
@@ -112,6 +133,8 @@ impl Default for SandboxOptions {
             mailbox_concurrency: 4,
             enforce_mailbox_concurrency: true,
             next_link_after_value: false,
+            personal_drives: false,
+            upload_session_lifetime: Duration::from_secs(3_600),
             tls: None,
         }
     }

@@ -154,6 +154,11 @@ impl Collection {
         }
     }
 
+    /// What a generated row had for a property when it was born; null for rows that clients made.
+    pub(crate) fn seeded(&self, origin: u32, name: &str) -> Value {
+        if origin < self.seeded { self.seeded_field(origin, name) } else { Value::Null }
+    }
+
     /// Adds a row and returns its number.
     pub(crate) fn create(&mut self, parent: u32, fields: Map<String, Value>) -> u32 {
         let key = self.next_key;

@@ -97,6 +97,15 @@ async fn one(shared: &Shared, part: &Part, principal: &Principal, dependency_fai
             tokio::time::sleep(wait).await;
             single(shared, &part.call, principal, None).await
         }
+        Some(FaultAction::CutBeforeAnswer) => {
+            single(shared, &part.call, principal, None).await;
+            planned(shared, &part.call, FaultAction::CutBeforeAnswer)
+        }
+        Some(FaultAction::StatusAfterExecuting { status }) => {
+            single(shared, &part.call, principal, None).await;
+            let status = FaultAction::Status { status, headers: Vec::new(), body: String::new() };
+            planned(shared, &part.call, status)
+        }
         Some(other) => planned(shared, &part.call, other),
     }
 }

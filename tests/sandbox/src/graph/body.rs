@@ -37,6 +37,15 @@ pub(crate) fn object(call: &Call) -> Result<Map<String, Value>, GraphError> {
     }
 }
 
+/// Checks the properties of a body against a type.
+pub(crate) fn of_shape(
+    object: Map<String, Value>,
+    shape: &'static Shape,
+    directory: bool,
+) -> Result<Map<String, Value>, GraphError> {
+    checked(object, shape, directory, true)
+}
+
 /// Checks the properties of a nested entity, such as the message of `sendMail`.
 pub(crate) fn nested(object: Map<String, Value>, entity: Entity) -> Result<Map<String, Value>, GraphError> {
     checked(object, entity.shape(), false, true)
@@ -98,6 +107,7 @@ fn checked(
 fn converted(name: &str, value: Value, kind: Kind, directory: bool) -> Result<Value, GraphError> {
     match (kind, value) {
         (_, Value::Null) => Ok(Value::Null),
+        (Kind::Any, any) => Ok(any),
         (Kind::Text | Kind::Binary, Value::String(text)) => Ok(text.into()),
         (Kind::Flag, Value::Bool(flag)) => Ok(flag.into()),
         (Kind::Number, Value::Number(number)) if number.is_i64() => Ok(number.into()),

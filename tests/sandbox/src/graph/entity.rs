@@ -8,7 +8,7 @@ use super::prefer::Prefer;
 use crate::answer::{Answer, Call};
 use crate::data::collection::Collection;
 use crate::data::model::{Entity, Property};
-use crate::data::tenant::Mailbox;
+use crate::data::tenant::{Mailbox, UserFacts};
 use crate::data::{folders, ids};
 use crate::state::State;
 use serde_json::{Map, Value};
@@ -27,8 +27,35 @@ pub(crate) fn get(
     let mailbox = state.tenant.mailbox(&owner);
     let key = find(mailbox, entity, id)?;
     let mut row = shown(mailbox, entity, key, query.select.as_deref(), &context.prefer)?;
+    expand(mailbox, &owner, entity, key, &query, &mut row)?;
     row.shift_insert(0, "@odata.context".into(), context_url.into());
     Ok(Answer::json(200, &Value::Object(row)))
+}
+
+/// A message as it would be delivered.
+pub(crate) fn mime(state: &mut State, context: &Context, id: &str) -> Result<Answer, GraphError> {
+    let owner = context.owner().clone();
+    let mailbox = state.tenant.mailbox(&owner);
+    let key = find(mailbox, Entity::Message, Some(id))?;
+    let row = shown(mailbox, Entity::Message, key, None, &context.prefer)?;
+    Ok(super::mime::of_message(&row, &mailbox.attachments_of(Entity::Message, key)))
+}
+
+/// Puts what `$expand` names into a row.
+pub(crate) fn expand(
+    mailbox: &Mailbox,
+    owner: &UserFacts,
+    entity: Entity,
+    key: u32,
+    query: &Query,
+    row: &mut Map<String, Value>,
+) -> Result<(), GraphError> {
+    for expanded in &query.expand {
+        if expanded.name.eq_ignore_ascii_case("attachments") {
+            row.insert("attachments".into(), super::attachments::expanded(mailbox, owner, entity, key)?);
+        }
+    }
+    Ok(())
 }
 
 /// The row that an id (or a folder's well-known name) stands for.

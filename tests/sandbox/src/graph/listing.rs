@@ -3,7 +3,7 @@
 
 use super::cache::Page;
 use super::dispatch::Context;
-use super::entity::{collection_context, find, shown};
+use super::entity::{collection_context, expand, find, shown};
 use super::errors::GraphError;
 use super::odata::evaluate::{matches, order, sort_value};
 use super::odata::expression::Literal;
@@ -79,13 +79,10 @@ pub(crate) fn collection(
         values.push(if directory {
             users::shown(&state.tenant.users, *key, query.select.as_deref())
         } else {
-            shown(
-                state.tenant.mailbox(context.owner()),
-                entity,
-                *key,
-                query.select.as_deref(),
-                &context.prefer,
-            )?
+            let mailbox = state.tenant.mailbox(context.owner());
+            let mut row = shown(mailbox, entity, *key, query.select.as_deref(), &context.prefer)?;
+            expand(mailbox, context.owner(), entity, *key, &query, &mut row)?;
+            row
         });
     }
     let page = Page { rows: values.len() as u64, body: head.render(values.into_iter().map(Value::Object)) };

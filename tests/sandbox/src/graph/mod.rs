@@ -3,19 +3,25 @@
 
 pub(crate) mod access;
 pub(crate) mod actions;
+pub(crate) mod attachments;
 pub(crate) mod batch;
 pub(crate) mod body;
 pub(crate) mod cache;
 pub(crate) mod dispatch;
+pub(crate) mod drives;
 pub(crate) mod entity;
 pub(crate) mod errors;
+pub(crate) mod licenses;
 pub(crate) mod listing;
+pub(crate) mod mime;
 pub(crate) mod new_items;
 pub(crate) mod odata;
 pub(crate) mod prefer;
+pub(crate) mod resources;
 pub(crate) mod route;
 pub(crate) mod service;
 pub(crate) mod skip_token;
+pub(crate) mod uploads;
 pub(crate) mod users;
 pub(crate) mod views;
 pub(crate) mod write;

@@ -35,6 +35,12 @@ pub(crate) async fn serve(shared: &Shared, call: Call) -> Outcome {
             answer(shared, &call, None).await;
             Outcome::Cut
         }
+        Some(FaultAction::DropBeforeExecuting) => Outcome::Cut,
+        Some(FaultAction::StatusAfterExecuting { status }) => {
+            answer(shared, &call, None).await;
+            let planned_status = FaultAction::Status { status, headers: Vec::new(), body: String::new() };
+            Outcome::Answer(planned(shared, &call, planned_status))
+        }
         Some(FaultAction::CutMidBody(bytes)) => Outcome::CutAfter(answer(shared, &call, None).await, bytes),
         Some(FaultAction::Hang) => Outcome::Hang,
         Some(FaultAction::EndlessBody) => Outcome::Endless,
@@ -171,7 +177,9 @@ fn admit(
         slot = Some(Slot { shared: shared.clone(), mailbox: user.id.clone() });
     }
     let latency = state.options.page_latency;
-    Ok((Context::new(call, route, user, next_link), latency, slot))
+    let mut context = Context::new(call, route, user, next_link);
+    context.asker = principal.user.clone();
+    Ok((context, latency, slot))
 }
 
 fn finished(call: &Call, context: &Context, mut answer: Answer) -> Answer {

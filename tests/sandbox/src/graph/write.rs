@@ -1,7 +1,6 @@
 //! Creating, changing and deleting items of a mailbox.
 //! Never sends anything; that is in `actions`.
 
-use super::body;
 use super::dispatch::Context;
 use super::entity::{entity_context, find, shown};
 use super::errors::GraphError;
@@ -9,6 +8,7 @@ use super::listing::parent_key;
 use super::new_items::{new_calendar, new_contact, new_event, new_folder, new_message, put_preview};
 use super::route::Parent;
 use super::views::to_utc;
+use super::{attachments, body};
 use crate::answer::{Answer, Call};
 use crate::data::folders;
 use crate::data::model::Entity;
@@ -26,6 +26,7 @@ pub(crate) fn create(
     parent: &Parent,
 ) -> Result<Answer, GraphError> {
     let given = body::read(call, entity)?;
+    let brought = attachments::brought(&body::object(call)?)?;
     let owner = context.owner().clone();
     let folder = parent_key(state, context, entity, parent)?;
     if let Some(known) = repeated_transaction(state, &owner, entity, &given) {
@@ -43,12 +44,17 @@ pub(crate) fn create(
     if matches!(entity, Entity::Calendar | Entity::MailFolder | Entity::ContactFolder) {
         refuse_taken_name(state, &owner, entity, &fields)?;
     }
+    let name = ["subject", "displayName", "name"]
+        .iter()
+        .find_map(|name| fields.get(*name)?.as_str())
+        .map(str::to_owned);
     let mailbox = state.tenant.mailbox(&owner);
     let key = mailbox.of_mut(entity).create(folder, fields);
     if let Some(transaction) = transaction {
         mailbox.transactions.insert(transaction, key);
     }
-    state.stats.writes += 1;
+    attachments::hang(state, &owner, entity, key, brought);
+    state.count_write(name.as_deref());
     let (id, answer) = created(state, context, entity, key)?;
     let segment = match entity {
         Entity::Message => "messages",
