@@ -12,3 +12,4 @@ mod memory;
 mod process;
 mod support;
 mod tokens;
+mod writes;
