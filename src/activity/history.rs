@@ -45,6 +45,8 @@ struct Written {
     failed: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     total: Option<u64>,
+    #[serde(default)]
+    throttled_seconds: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     journal: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -140,6 +142,8 @@ fn line(run: &Remembered) -> Vec<u8> {
         failed,
         total,
         results_kept: _,
+        waiting: _,
+        throttled_seconds,
         error,
     } = run.view.clone();
     let written = Written {
@@ -155,6 +159,7 @@ fn line(run: &Remembered) -> Vec<u8> {
         rows,
         failed,
         total,
+        throttled_seconds,
         journal: run.journal.clone(),
         error,
     };
@@ -203,6 +208,8 @@ fn remembered(written: Written, now: Timestamp) -> Remembered {
         failed: written.failed,
         total: written.total,
         results_kept: written.journal.is_some(),
+        waiting: 0,
+        throttled_seconds: written.throttled_seconds,
         error: written.error,
     };
     if matches!(view.status, RunStatus::Running | RunStatus::CancelRequested) {

@@ -18,6 +18,8 @@ fn run(id: &str, status: RunStatus) -> Remembered {
         failed: 0,
         total: None,
         results_kept: false,
+        waiting: 0,
+        throttled_seconds: 0.0,
         error: None,
     };
     Remembered { view, journal: None }

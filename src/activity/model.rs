@@ -233,6 +233,10 @@ pub struct RunView {
     pub total: Option<u64>,
     /// Whether `GET /v1/runs/{id}/results` has its results, for 24 hours.
     pub results_kept: bool,
+    /// Requests to Graph that wait for their turn now.
+    pub waiting: u64,
+    /// Seconds for which Graph has held the run back so far.
+    pub throttled_seconds: f64,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -15,6 +15,7 @@ use super::history::{History, Remembered};
 use super::model::{CallOptions, RunStatus, RunView};
 use crate::clock::{Clock, Stopwatch};
 use crate::connection::{ActivityKind, ConnectionName};
+use crate::graph::Traffic;
 use crate::secret::random_hex;
 use crate::settings::Limits;
 use crate::telemetry::Metrics;
@@ -56,6 +57,7 @@ struct Active {
     view: RunView,
     journal: Option<String>,
     counts: Arc<Counts>,
+    traffic: Arc<Traffic>,
     cancel: CancellationToken,
     sequence: u64,
 }
@@ -68,6 +70,9 @@ impl Active {
             rows: self.counts.rows.load(Ordering::Relaxed),
             failed: self.counts.failed.load(Ordering::Relaxed),
             total: self.counts.total.load(Ordering::Relaxed).checked_sub(1),
+            waiting: self.traffic.waiting(),
+            // To the tenth: more would be noise.
+            throttled_seconds: (self.traffic.throttled().as_secs_f64() * 10.0).round() / 10.0,
             ..self.view.clone()
         }
     }
@@ -226,6 +231,8 @@ impl Runs {
             failed: 0,
             total: None,
             results_kept: false,
+            waiting: 0,
+            throttled_seconds: 0.0,
             error: None,
         };
         let journal = journal(&id);
@@ -233,7 +240,15 @@ impl Runs {
         let begun = Remembered { view: view.clone(), journal: journal.clone() };
         let (counts, cancel) = (Arc::<Counts>::default(), self.stop.child_token());
         let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let active = Active { view, journal, counts: Arc::clone(&counts), cancel: cancel.clone(), sequence };
+        let traffic = Traffic::new();
+        let active = Active {
+            view,
+            journal,
+            counts: Arc::clone(&counts),
+            traffic: Arc::clone(&traffic),
+            cancel: cancel.clone(),
+            sequence,
+        };
         self.state().active.insert(id.clone(), active);
         if let Some(log) = &self.log {
             log.note(&begun);
@@ -243,6 +258,7 @@ impl Runs {
             runs: Arc::clone(self),
             id,
             counts,
+            traffic,
             cancel,
             stopwatch: Clock::stopwatch(),
             finished: false,
@@ -258,6 +274,7 @@ impl Runs {
                 status,
                 finished_at: Some(self.clock.now()),
                 error: error.map(ActivityError::message),
+                waiting: 0,
                 ..active.view()
             };
             while state.finished.len() >= self.history.max(1) {
@@ -319,6 +336,7 @@ pub(super) struct Run {
     runs: Arc<Runs>,
     id: String,
     counts: Arc<Counts>,
+    traffic: Arc<Traffic>,
     cancel: CancellationToken,
     stopwatch: Stopwatch,
     finished: bool,
@@ -332,6 +350,11 @@ impl Run {
 
     pub(super) fn cancel_token(&self) -> &CancellationToken {
         &self.cancel
+    }
+
+    /// What its requests to Graph meet.
+    pub(super) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
     }
 
     pub(super) fn add_rows(&self, count: u64) {

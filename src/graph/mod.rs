@@ -1,7 +1,7 @@
 //! The Graph stage: the Microsoft Graph client. Never knows a table or a column.
 //!
 //! ```text
-//! GraphRequest ─ checked_url ─ governor (slots, gates) ─ client (the one authorised send) ─ retry ─┬─ send:  whole answer
+//! GraphRequest ─ checked_url ─ governor (turns, gates) ─ client (the one authorised send) ─ retry ─┬─ send:  whole answer
 //!                                                                                                  ├─ pages: rows, one page ahead
 //!                                                                                                  └─ bulk:  20 a call, side by side
 //! ```
@@ -34,13 +34,15 @@ mod retry;
 mod rows;
 mod scan;
 mod settle;
+mod traffic;
 
 #[cfg(test)]
 mod test_support;
 
 pub use bulk::{Announce, Bulk, BulkOptions, BulkOutcome, Finished};
 pub use client::GraphClient;
-pub use governor::Governor;
+pub use governor::{Governor, ThrottleScope};
 pub use model::*;
 pub use pages::Pages;
 pub use rows::RowBatch;
+pub use traffic::Traffic;

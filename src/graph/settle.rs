@@ -13,6 +13,8 @@ pub(super) struct Progress {
     pub(super) renewed: bool,
     /// Whether the next attempt makes a connection of its own, because the last one led to a sick server.
     pub(super) new_connection: bool,
+    /// When Graph lets this call be repeated. The governor keeps everybody else to it as well.
+    pub(super) not_before: Option<tokio::time::Instant>,
     /// Set when a write may have been done: by which attempt, and what happened to it.
     maybe_done: Option<(u32, String)>,
 }

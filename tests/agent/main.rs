@@ -11,5 +11,6 @@ mod limits;
 mod memory;
 mod process;
 mod support;
+mod throttling;
 mod tokens;
 mod writes;
