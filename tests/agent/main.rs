@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
 mod activities;
+mod bulk;
 mod canary;
 mod cli;
 mod crash;
