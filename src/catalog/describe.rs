@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::column::{Column, ColumnKind};
 use super::library::Catalog;
 use super::object::Object;
+use super::path::GraphPath;
 use super::permissions::{MethodPermissions, of_path};
 use super::procedures::{Procedure, find_procedure, procedures};
 use super::route::RouteUse;
@@ -118,13 +119,23 @@ pub struct ParameterDescription {
 }
 
 impl Catalog {
-    /// The named objects that have `search` in their name or description, in any case. Any Graph path is an object too.
+    /// The named objects that have `search` in their name or description, in any case; with a search also
+    /// the roots of Graph paths that have it. Any Graph path is an object too.
     pub fn list(&self, search: &str) -> Vec<NamedEntry> {
         let entry = |object: &std::sync::Arc<Object>| NamedEntry {
             name: object.name().to_owned(),
             description: sentence(object),
         };
-        self.objects().iter().map(entry).filter(|entry| entry.has(search)).collect()
+        let root = |root: super::facts::Root<'_>| NamedEntry {
+            name: format!("/{}", root.name),
+            description: format!(
+                "{} microsoft.graph.{}.",
+                if root.collection { "A collection of" } else { "One" },
+                root.type_name
+            ),
+        };
+        let roots = self.facts().roots().map(root).filter(|_| !search.trim().is_empty());
+        self.objects().iter().map(entry).chain(roots).filter(|entry| entry.has(search)).collect()
     }
 
     /// One object with its columns: a named one, or what the metadata knows of a Graph path (in which `{id}` may stand for
@@ -133,7 +144,10 @@ impl Catalog {
     /// # Errors
     /// A sentence, when the name is unknown or the path is none.
     pub fn describe(&self, name: &str) -> Result<ObjectDescription, CatalogError> {
-        let object = self.find_object(&name.replace(['{', '}'], ""))?;
+        let object = match name.trim().starts_with(['/', 'h']) && name.contains('/') {
+            true => std::sync::Arc::new(Object::at(GraphPath::reference(name)?, self.facts().clone())),
+            false => self.find_object(name)?,
+        };
         let permissions = permissions(&object);
         let allowed = |method: &str| permissions.iter().any(|found| found.method == method);
         let definition = object.definition();

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::definitions::definitions;
 use super::facts::Facts;
 use super::object::Object;
+use super::operation::{BoundOperation, find};
 use super::path::GraphPath;
 use super::{CatalogError, did_you_mean};
 
@@ -62,5 +63,11 @@ impl Catalog {
                 names.join(", ")
             ))
         })
+    }
+
+    /// The action or function called `name` (with or without `microsoft.graph.`, in any case) that Graph binds to the
+    /// resource at `target`. `None`: the facts do not know it.
+    pub fn find_operation(&self, target: &GraphPath, name: &str) -> Option<BoundOperation> {
+        find(self.facts(), target, name)
     }
 }

@@ -8,6 +8,7 @@
 //! definitions ────────────────────────────────────────────┘
 //! ```
 
+mod answer;
 mod catalogs;
 mod column;
 mod csdl;
@@ -15,11 +16,13 @@ mod csdl_text;
 mod definition;
 mod definitions;
 mod describe;
+mod describe_operation;
 mod facts;
 mod facts_line;
 mod flatten;
 mod library;
 mod object;
+mod operation;
 mod path;
 mod path_object;
 mod permissions;
@@ -27,6 +30,7 @@ mod procedures;
 mod route;
 mod walk;
 
+pub use answer::Answer;
 pub use catalogs::{CatalogSlot, Catalogs};
 pub use column::{Column, ColumnKind, ColumnSource, FilterOps};
 pub use csdl_text::Known;
@@ -35,8 +39,12 @@ pub use describe::{
     ColumnDescription, NamedEntry, ObjectDescription, ParameterDescription, ProcedureDescription,
     describe_procedure, list_procedures,
 };
+pub use describe_operation::{
+    OperationDescription, OperationParameterDescription, OverloadDescription, ProcedureView,
+};
 pub use library::Catalog;
 pub use object::{Home, Object};
+pub use operation::{BadParameter, BoundOperation, CallParameter, OperationCall, Overload};
 pub use path::{GraphPath, encode_segment};
 pub use permissions::MethodPermissions;
 pub use procedures::{Parameter, Procedure, ProcedureKind, find_procedure, procedures};

@@ -156,7 +156,7 @@ impl<'a> Walker<'a> {
         match self.target.clone() {
             Target::Entities(kind) => self.below_collection(kind, segment),
             Target::Entity(kind) => self.below_entity(kind, segment),
-            Target::Value(TypeRef { name, collection: false }) => match self.facts.find(name) {
+            Target::Value(TypeRef { name, .. }) => match self.facts.find(name) {
                 Some(kind) => self.below_entity(kind, segment),
                 None => self.unknown(segment),
             },
@@ -214,7 +214,8 @@ impl<'a> Walker<'a> {
                 return target;
             }
         }
-        self.unknown(segment)
+        // Bound to the collection and called on a member: the service has the last word on that.
+        self.operation(kind, true, segment).unwrap_or_else(|| self.unknown(segment))
     }
 
     /// `microsoft.graph.user` (or `graph.user`) below something that may be one.
@@ -291,7 +292,7 @@ impl<'a> Walker<'a> {
 
 /// `forward`, `graph.forward` and `microsoft.graph.forward` are one; an operation of another namespace is called with it,
 /// or by its bare name, which Graph takes where no other has it.
-fn is_called(operation: &str, name: &str) -> bool {
+pub(super) fn is_called(operation: &str, name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let name =
         lower.strip_prefix("microsoft.graph.").or_else(|| lower.strip_prefix("graph.")).unwrap_or(&lower);
