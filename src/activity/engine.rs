@@ -145,7 +145,7 @@ impl Engine {
         options: &CallOptions,
     ) -> Result<RunningQuery, ActivityError> {
         let user = user_id(&live.connection, &options.variables)?;
-        let plan = plan(&live.catalog.get(), request, &live.connection, user.as_deref())?;
+        let plan = plan(&live.catalog.get(), request, &live.connection, user.as_deref(), self.clock.now())?;
         let run = self.runs.start(&live.connection.name, ActivityKind::Query, &request.object, options)?;
         let context = self.context(&run, options);
         let stream = RowStream::new(plan, Arc::clone(&live.graph), context.clone());
@@ -174,7 +174,7 @@ impl Engine {
         refuse_read_only(&live.connection, kind)?;
         let user = user_id(&live.connection, &options.variables)?;
         let object = call.request.object.clone();
-        let write = Prepared::new(live, kind, call, user, &self.metrics)?;
+        let write = Prepared::new(live, kind, call, user, &self.metrics, self.clock.now())?;
         let mut journal = None;
         let start = |id: &str| {
             journal = write.journal_name(id);

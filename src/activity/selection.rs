@@ -10,6 +10,7 @@ use super::error::ActivityError;
 use super::model::{Record, WriteRequest};
 use super::upload::{MOST_RECORDS, too_many};
 use crate::catalog::{ColumnSource, Object};
+use crate::clock::Timestamp;
 use crate::connection::ActivityKind;
 use crate::graph::CallContext;
 use crate::query::{Encoding, QueryRequest, RowStream, plan};
@@ -117,10 +118,10 @@ pub(super) async fn find(
     query: &QueryRequest,
     set: &Record,
     most: u64,
-    user_id: Option<&str>,
+    (user_id, now): (Option<&str>, Timestamp),
     context: &CallContext,
 ) -> Result<Vec<Record>, ActivityError> {
-    let plan = plan(&live.catalog.get(), query, &live.connection, user_id)?;
+    let plan = plan(&live.catalog.get(), query, &live.connection, user_id, now)?;
     let mut stream = RowStream::new(plan, Arc::clone(&live.graph), context.clone());
     let (mut records, mut text) = (Vec::new(), Vec::new());
     loop {

@@ -19,6 +19,7 @@ use super::selection::{Chosen, chosen, find};
 use super::upload::{Source, StreamedRecords, not_kept};
 use super::writing::{ONE_BY_ONE, Work, carry_out};
 use crate::catalog::Object;
+use crate::clock::Timestamp;
 use crate::connection::ActivityKind;
 use crate::graph::CallContext;
 use crate::telemetry::Metrics;
@@ -113,6 +114,7 @@ pub(super) struct Prepared {
     pub(super) object: Arc<Object>,
     pub(super) user_id: Option<String>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) now: Timestamp,
     pub(super) chosen: Chosen,
     pub(super) streamed: Option<StreamedRecords>,
     pub(super) continue_on_error: bool,
@@ -133,6 +135,7 @@ impl Prepared {
         call: WriteCall,
         user_id: Option<String>,
         metrics: &Arc<Metrics>,
+        now: Timestamp,
     ) -> Result<Self, ActivityError> {
         let WriteCall { request, streamed, key, later } = call;
         let object = live
@@ -154,6 +157,7 @@ impl Prepared {
             object,
             user_id,
             metrics,
+            now,
             chosen,
             streamed,
             continue_on_error,
@@ -243,7 +247,8 @@ impl Prepared {
         journal: Option<(Journal, Earlier)>,
         told: Option<mpsc::Sender<RecordResult>>,
     ) -> Result<(RunStatus, Option<ActivityError>, WriteEnd), ActivityError> {
-        let Self { live, kind, object, user_id, metrics, chosen, streamed, continue_on_error, .. } = self;
+        let Self { live, kind, object, user_id, metrics, now, chosen, streamed, continue_on_error, .. } =
+            self;
         let mut matched = None;
         let source = match (streamed, chosen) {
             (Some(streamed), _) => Source::Streamed(streamed),
@@ -253,7 +258,7 @@ impl Prepared {
                 let again = kept.is_some();
                 let records = match kept {
                     Some(records) => records,
-                    None => find(&live, &query, &set, most, user_id.as_deref(), &context).await?,
+                    None => find(&live, &query, &set, most, (user_id.as_deref(), now), &context).await?,
                 };
                 matched = Some(records.len() as u64);
                 if let Some((journal, _)) = journal.as_ref().filter(|_| !again && !dry_run) {

@@ -45,4 +45,5 @@ pub use governor::{Governor, ThrottleScope};
 pub use model::*;
 pub use pages::Pages;
 pub use rows::RowBatch;
+pub use scan::scan_page;
 pub use traffic::Traffic;
