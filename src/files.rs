@@ -15,8 +15,10 @@ use crate::clock::Clock;
 use crate::secret;
 
 mod confined;
+mod log;
 
 pub use confined::{Confined, ConfinedError, ConfinedFile, PartialFile};
+pub use log::{AppendFile, list, nameless, size};
 
 /// How often a waiting lock taker tries again. Short, because holders keep a lock for one token request at most.
 const LOCK_POLL: Duration = Duration::from_millis(20);

@@ -94,7 +94,7 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::MediaType => Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
-            "A request with a body must be JSON. Send 'Content-Type: application/json'.",
+            "A request with a body must be JSON. Send 'Content-Type: application/json'; create, update and delete also take application/x-ndjson and text/csv.",
         ),
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
 mod activities;
+mod bulk;
 mod canaries;
 mod canary;
 mod cli;
@@ -16,3 +17,4 @@ mod process;
 mod support;
 mod throttling;
 mod tokens;
+mod writes;

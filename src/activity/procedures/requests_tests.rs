@@ -17,8 +17,14 @@ fn prepared(
     user_id: Option<&str>,
 ) -> Result<Prepared, ActivityError> {
     let local_files = LocalFiles::default();
-    let call =
-        Call { connection, user_id, local_files: &local_files, has_content: false, wants_stream: false };
+    let call = Call {
+        connection,
+        catalog: &crate::catalog::Catalog::embedded(),
+        user_id,
+        local_files: &local_files,
+        has_content: false,
+        wants_stream: false,
+    };
     prepare(&request(value.clone()), call)
 }
 
