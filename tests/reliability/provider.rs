@@ -135,8 +135,9 @@ impl Inner {
         loop {
             while let Some((body, whole)) = request(&buffer) {
                 buffer.drain(..whole);
-                let answer = self.answer(&body);
+                // The token counts as used when the answer goes, so the gate takes nothing off the grace time.
                 self.gate.pass();
+                let answer = self.answer(&body);
                 let written = stream.write_all(answer.as_bytes());
                 self.gate.passed();
                 if written.is_err() {

@@ -50,6 +50,7 @@ impl Stage {
     /// Every sign-in has been refreshed again, by the agent alone.
     async fn await_a_refresh_of_each(&self, agent: &Agent, before: &[Seen]) {
         eventually("each sign-in is refreshed", async || {
+            assert_eq!(self.total(|seen| seen.reused), 0, "a token was lost: {:?}", self.seen());
             self.seen().iter().zip(before).all(|(now, before)| now.issued > before.issued)
         })
         .await;

@@ -111,7 +111,10 @@ async fn take_over_from_dead_and_stopped_holders(address: &str, rounds: usize) {
     let conf = conf(&key, address, SHORT);
     let mut agents = agents(5, &setup, &conf);
     for round in 0..rounds {
-        let (posts, holder) = (sandbox.stats().token_posts, round % 5);
+        let holder = round % 5;
+        // An agent that has not heard of its siblings' newest token would take that over instead of asking for one.
+        assert_eq!(refresh(&agents[holder]).await, 200);
+        let posts = sandbox.stats().token_posts;
         sandbox.inject(Fault { target: FaultTarget::Token, times: 1, action: FaultAction::Hang });
         let call = crate::support::client()
             .post(format!("{}/v1/connections/mail/refresh", agents[holder].base))
