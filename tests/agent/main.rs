@@ -14,3 +14,4 @@ mod memory;
 mod process;
 mod support;
 mod tokens;
+mod views;
