@@ -17,4 +17,5 @@ mod process;
 mod support;
 mod throttling;
 mod tokens;
+mod views;
 mod writes;
