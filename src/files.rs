@@ -126,6 +126,25 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     read_opened(path, file, limit)
 }
 
+/// As [`read_private`], and refuses a file that has a second name (a hard link): who made it keeps a way to the contents
+/// that this path's owner and mode say nothing about.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn read_sole(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let names =
+        open_to_read(path)?.metadata().map_err(FileError::io(path, "reading its properties"))?.nlink();
+    if names > 1 {
+        let path = path.display();
+        return Err(FileError::Exposed {
+            path: path.to_string(),
+            what: format!("the file has {names} names (hard links), and should have this one only"),
+            repair: format!("cp -p {path} {path}.sole && mv {path}.sole {path}"),
+        });
+    }
+    read_private(path, limit)
+}
+
 fn read_opened(path: &Path, file: File, limit: u64) -> Result<Vec<u8>, FileError> {
     let mut contents = Vec::new();
     file.take(limit + 1).read_to_end(&mut contents).map_err(FileError::io(path, "reading"))?;
@@ -401,6 +420,12 @@ mod tests {
             assert!(matches!(read_bounded(path, 10), Err(FileError::NotRegular { .. })), "{path:?}");
             assert!(FileLock::acquire(path, Duration::ZERO).is_err(), "{path:?}");
         }
+        let second = folder.path().join("second");
+        assert!(read_sole(&target, 10).is_ok());
+        std::fs::hard_link(&target, &second).unwrap();
+        let message = read_sole(&target, 10).unwrap_err().to_string();
+        assert!(message.contains("2 names") && message.contains("Run: cp -p "), "{message}");
+        remove(&second).unwrap();
         std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o644)).unwrap();
         let message = read_private(&target, 10).unwrap_err().to_string();
         assert!(message.contains("chmod 600"), "{message}");

@@ -176,7 +176,7 @@ impl Engine {
         // Stops what a caller that went away left behind.
         let _stops_when_dropped = cancel.clone().drop_guard();
         let deadline = self.deadline(options);
-        let context = CallContext { request_id: options.request_id.clone(), cancel, deadline };
+        let context = CallContext::new(options.request_id.clone(), cancel, deadline);
         let user = user_id(&live.connection, &options.variables);
         Box::pin(check_connection(live, probe, user, &self.clock, &context)).await
     }
@@ -204,6 +204,7 @@ impl Engine {
             request_id: options.request_id.clone(),
             cancel: run.cancel_token().clone(),
             deadline: self.deadline(options),
+            traffic: run.traffic(),
         }
     }
 

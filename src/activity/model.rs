@@ -194,6 +194,10 @@ pub struct RunView {
     pub finished_at: Option<Timestamp>,
     /// Rows delivered or records done so far.
     pub rows: u64,
+    /// Requests to Graph that wait for their turn now.
+    pub waiting: u64,
+    /// Seconds for which Graph has held the run back so far.
+    pub throttled_seconds: f64,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -13,6 +13,7 @@ use super::error::ActivityError;
 use super::model::{CallOptions, RunStatus, RunView};
 use crate::clock::{Clock, Stopwatch};
 use crate::connection::{ActivityKind, ConnectionName};
+use crate::graph::Traffic;
 use crate::secret::random_hex;
 use crate::settings::Limits;
 use crate::telemetry::Metrics;
@@ -42,13 +43,20 @@ struct State {
 struct Active {
     view: RunView,
     rows: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
     cancel: CancellationToken,
     sequence: u64,
 }
 
 impl Active {
     fn view(&self) -> RunView {
-        RunView { rows: self.rows.load(Ordering::Relaxed), ..self.view.clone() }
+        RunView {
+            rows: self.rows.load(Ordering::Relaxed),
+            waiting: self.traffic.waiting(),
+            // To the tenth: more would be noise.
+            throttled_seconds: (self.traffic.throttled().as_secs_f64() * 10.0).round() / 10.0,
+            ..self.view.clone()
+        }
     }
 }
 
@@ -129,17 +137,27 @@ impl Runs {
             started_at: self.clock.now(),
             finished_at: None,
             rows: 0,
+            waiting: 0,
+            throttled_seconds: 0.0,
             error: None,
         };
         let (rows, cancel) = (Arc::new(AtomicU64::new(0)), self.stop.child_token());
         let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-        let active = Active { view, rows: Arc::clone(&rows), cancel: cancel.clone(), sequence };
+        let traffic = Traffic::new();
+        let active = Active {
+            view,
+            rows: Arc::clone(&rows),
+            traffic: Arc::clone(&traffic),
+            cancel: cancel.clone(),
+            sequence,
+        };
         self.state().active.insert(id.clone(), active);
         self.metrics.run_started();
         Ok(Run {
             runs: Arc::clone(self),
             id,
             rows,
+            traffic,
             cancel,
             stopwatch: Clock::stopwatch(),
             finished: false,
@@ -155,6 +173,7 @@ impl Runs {
                 status,
                 finished_at: Some(self.clock.now()),
                 error: error.map(ActivityError::message),
+                waiting: 0,
                 ..active.view()
             };
             while state.finished.len() >= self.history.max(1) {
@@ -195,6 +214,7 @@ pub(super) struct Run {
     runs: Arc<Runs>,
     id: String,
     rows: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
     cancel: CancellationToken,
     stopwatch: Stopwatch,
     finished: bool,
@@ -208,6 +228,11 @@ impl Run {
 
     pub(super) fn cancel_token(&self) -> &CancellationToken {
         &self.cancel
+    }
+
+    /// What its requests to Graph meet.
+    pub(super) fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
     }
 
     pub(super) fn add_rows(&self, count: u64) {

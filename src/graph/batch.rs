@@ -18,7 +18,7 @@ use super::governor::Governor;
 use super::refusal::{claims_challenge, parse_refusal, request_id, wants_fresher_token};
 use super::retry::{Attempt, Decision, Happened, decide, random_jitter, retry_after, was_surely_not_done};
 use super::settle::final_error;
-use super::{CallContext, Effect, GraphAnswer, GraphError, GraphRefusal, GraphRequest};
+use super::{CallContext, Effect, GraphAnswer, GraphError, GraphRefusal, GraphRequest, ThrottleScope};
 use crate::token::TokenGeneration;
 
 /// Most parts of one call (Graph, "Combine multiple HTTP requests using JSON batching").
@@ -212,7 +212,8 @@ impl GraphClient {
         if (200..300).contains(status) {
             return Verdict::Done(Ok(answer.into_answer()));
         }
-        let refusal = parse_refusal(*status, request_id(answer.headers()), body);
+        let mut refusal = parse_refusal(*status, request_id(answer.headers()), body);
+        refusal.scope = ThrottleScope::of(answer.headers());
         tracing::debug!(connection = %self.connection().name, status, code = %refusal.code,
             attempt = part.progress.attempts, "Graph refused a part of a batch.");
         if (*status == 401 || wants_fresher_token(&refusal)) && !part.progress.renewed {
@@ -225,11 +226,9 @@ impl GraphClient {
         let what = format!("status {status} {}: {}", refusal.code, refusal.message);
         // 424: another part was not done and this one was not tried. It fares as if Graph had said "later".
         let counted = if *status == 424 { 429 } else { *status };
-        let happened =
-            Happened::Answered { status: counted, retry_after: retry_after(answer.headers(), self.now()) };
-        if counted == 429 || matches!(happened, Happened::Answered { status: 503, retry_after: Some(_) }) {
-            self.metrics().throttled(self.connection().name.as_str());
-        }
+        let retry_after = retry_after(answer.headers(), self.now());
+        self.note_throttled(&part.request, *status, retry_after, &refusal);
+        let happened = Happened::Answered { status: counted, retry_after };
         if !was_surely_not_done(happened) {
             part.progress.note_unknown_outcome(&part.request, &what);
         }

@@ -1,7 +1,7 @@
 //! The Graph stage: the Microsoft Graph client. Never knows a table or a column.
 //!
 //! ```text
-//! GraphRequest ─ checked_url ─ governor (slots, gates) ─ client (the one authorised send) ─ retry ─┬─ send:  whole answer
+//! GraphRequest ─ checked_url ─ governor (turns, gates) ─ client (the one authorised send) ─ retry ─┬─ send:  whole answer
 //!                                                                                                  ├─ pages: rows, one page ahead
 //!                                                                                                  └─ batch: 20 a call
 //! ```
@@ -36,6 +36,7 @@ mod retry;
 mod rows;
 mod scan;
 mod settle;
+mod traffic;
 mod upload;
 mod upload_answer;
 
@@ -45,8 +46,9 @@ mod test_support;
 pub use client::GraphClient;
 pub use digests::{Digests, KnownDigest};
 pub use download::{Download, DownloadRequest, Verified};
-pub use governor::Governor;
+pub use governor::{Governor, ThrottleScope};
 pub use model::*;
 pub use pages::Pages;
 pub use rows::RowBatch;
+pub use traffic::Traffic;
 pub use upload::{UploadContent, UploadRequest, Uploaded};

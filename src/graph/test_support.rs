@@ -227,6 +227,7 @@ pub(super) fn context() -> CallContext {
         request_id: "0f5d2d2e-1111-4222-8333-444444444444".to_owned(),
         cancel: CancellationToken::new(),
         deadline: tokio::time::Instant::now() + Duration::from_secs(60),
+        traffic: Traffic::new(),
     }
 }
 

@@ -155,11 +155,11 @@ impl Drop for Session {
 }
 
 async fn take_back(client: Arc<GraphClient>, url: PresignedUrl) {
-    let context = CallContext {
-        request_id: crate::secret::random_hex(16),
-        cancel: tokio_util::sync::CancellationToken::new(),
-        deadline: tokio::time::Instant::now() + TAKE_BACK,
-    };
+    let context = CallContext::new(
+        crate::secret::random_hex(16),
+        tokio_util::sync::CancellationToken::new(),
+        tokio::time::Instant::now() + TAKE_BACK,
+    );
     let ask = Ask {
         method: Method::DELETE,
         url: &url,

@@ -11,4 +11,5 @@ mod limits;
 mod memory;
 mod process;
 mod support;
+mod throttling;
 mod tokens;

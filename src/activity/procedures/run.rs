@@ -77,11 +77,11 @@ impl Doing<'_> {
 
     /// A context for putting something right after the run has failed, also when it was cancelled.
     pub(super) fn aftermath(&self) -> CallContext {
-        CallContext {
-            request_id: self.context.request_id.clone(),
-            cancel: tokio_util::sync::CancellationToken::new(),
-            deadline: tokio::time::Instant::now() + AFTERMATH,
-        }
+        CallContext::new(
+            self.context.request_id.clone(),
+            tokio_util::sync::CancellationToken::new(),
+            tokio::time::Instant::now() + AFTERMATH,
+        )
     }
 }
 

@@ -122,6 +122,28 @@ pub enum FaultAction {
     NextLink(String),
 }
 
+impl FaultAction {
+    /// What the counters call it.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Status { status, .. } => format!("status_{status}"),
+            Self::Delay(_) => "delay".to_owned(),
+            Self::CutBeforeAnswer => "cut_before_answer".to_owned(),
+            Self::DropBeforeExecuting => "drop_before_executing".to_owned(),
+            Self::StatusAfterExecuting { status } => format!("status_after_executing_{status}"),
+            Self::CutUpload(_) => "cut_upload".to_owned(),
+            Self::CutMidBody(_) => "cut_mid_body".to_owned(),
+            Self::Hang => "hang".to_owned(),
+            Self::OAuthError { .. } => "oauth_error".to_owned(),
+            Self::ClaimsChallenge => "claims_challenge".to_owned(),
+            Self::Garbage => "garbage".to_owned(),
+            Self::Redirect { .. } => "redirect".to_owned(),
+            Self::EndlessBody => "endless_body".to_owned(),
+            Self::NextLink(_) => "next_link".to_owned(),
+        }
+    }
+}
+
 impl Fault {
     /// Hits the next `times` posts to the token endpoint.
     pub fn token(times: u32, action: FaultAction) -> Self {

@@ -8,6 +8,7 @@ use crate::faults::Fault;
 use crate::http::{Service, listen, serve};
 use crate::options::SandboxOptions;
 use crate::state::{RecordedRequest, Shared, Stats};
+use crate::throttle::{LoggedRequest, RateLimit};
 use crate::tls::TlsFiles;
 use serde_json::Value;
 use std::io;
@@ -225,9 +226,26 @@ impl Sandbox {
         self.shared.lock().sign_ins.browser_user = upn.map(str::to_owned);
     }
 
+    /// Every request to Graph and every part of a batch, oldest first, with whether it came too early; 200,000 at most.
+    pub fn request_log(&self) -> Vec<LoggedRequest> {
+        self.shared.lock().throttle.log()
+    }
+
+    /// Forgets the record of requests and what the limits have counted.
+    pub fn clear_request_log(&self) {
+        self.shared.lock().throttle.clear();
+    }
+
+    /// Sets or lifts the limits of every mailbox and of the tenant.
+    pub fn set_rates(&self, mailbox: Option<RateLimit>, tenant: Option<RateLimit>) {
+        let mut state = self.shared.lock();
+        (state.options.mailbox_rate, state.options.tenant_rate) = (mailbox, tenant);
+    }
+
     /// The counters.
     pub fn stats(&self) -> Stats {
-        self.shared.lock().stats.clone()
+        let state = self.shared.lock();
+        Stats { early_repeats: state.throttle.early_repeats, ..state.stats.clone() }
     }
 
     /// Sets the counters back to zero; the recorded requests stay.

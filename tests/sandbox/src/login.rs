@@ -38,8 +38,7 @@ pub(crate) async fn serve(shared: &Shared, call: &Call) -> Outcome {
         state.stats.token_posts += 1;
         remember(&mut state.token_requests, call);
         let fault = state.faults.take_for_token();
-        state.stats.faults_hit += u64::from(fault.is_some());
-        fault
+        state.count_fault(fault)
     };
     let answer = || entra::token::post(&mut shared.lock(), tenant, call);
     match fault {

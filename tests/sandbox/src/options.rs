@@ -1,6 +1,7 @@
 //! What a test may choose about the tenant, and the facts that are the same in every sandbox.
 //! Never holds anything that changes while the sandbox runs.
 
+use crate::throttle::RateLimit;
 use crate::tls::TlsFiles;
 use std::time::Duration;
 
@@ -94,7 +95,7 @@ pub struct SandboxOptions {
     pub authorization_code_lifetime: Duration,
     /// What becomes of used refresh tokens.
     pub rotation: Rotation,
-    /// Added to the answer of every Graph request.
+    /// The service time: added to the answer of every Graph request and to that of each part of a batch.
     pub page_latency: Duration,
     /// How many requests one mailbox serves at once.
     pub mailbox_concurrency: usize,
@@ -102,6 +103,12 @@ pub struct SandboxOptions {
     pub enforce_mailbox_concurrency: bool,
     /// Puts `@odata.nextLink` after `value`, where it usually stands before it.
     pub next_link_after_value: bool,
+    /// How many requests one mailbox serves in a span of time; each part of a batch counts.
+    pub mailbox_rate: Option<RateLimit>,
+    /// How many requests the tenant serves in a span of time; each part of a batch counts.
+    pub tenant_rate: Option<RateLimit>,
+    /// How many resource units the directory serves in a span of time.
+    pub directory_units: Option<RateLimit>,
     /// Whether users' drives are personal ones, which tell SHA-1 and SHA-256 too.
     pub personal_drives: bool,
     /// How long an upload session lives, in whole seconds.
@@ -133,6 +140,9 @@ impl Default for SandboxOptions {
             mailbox_concurrency: 4,
             enforce_mailbox_concurrency: true,
             next_link_after_value: false,
+            mailbox_rate: None,
+            tenant_rate: None,
+            directory_units: None,
             personal_drives: false,
             upload_session_lifetime: Duration::from_secs(3_600),
             tls: None,

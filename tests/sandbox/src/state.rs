@@ -15,8 +15,9 @@ use crate::graph::cache::PageCache;
 use crate::graph::uploads::Upload;
 use crate::options::SandboxOptions;
 use crate::random::Fresh;
+use crate::throttle::Throttle;
 use serde::Serialize;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many requests of each kind are remembered.
@@ -56,6 +57,10 @@ pub struct Stats {
     pub max_concurrent_per_mailbox: u64,
     /// Faults that hit a request.
     pub faults_hit: u64,
+    /// The same by what they did.
+    pub faults_by_kind: BTreeMap<String, u64>,
+    /// Requests that were repeated before the `Retry-After` of their refusal had passed.
+    pub early_repeats: u64,
 }
 
 /// A request as it arrived.
@@ -103,6 +108,8 @@ pub(crate) struct State {
     pub(crate) drives: Drives,
     /// Groups, plans, bookings and their like.
     pub(crate) documents: Documents,
+    /// Limits and the record of requests.
+    pub(crate) throttle: Throttle,
     /// Upload sessions by their secret.
     pub(crate) uploads: HashMap<String, Upload>,
     /// The latest requests to the content service, without their bodies.
@@ -146,11 +153,19 @@ impl State {
         }
     }
 
+    /// Counts a fault that hits a request.
+    pub(crate) fn count_fault(&mut self, fault: Option<FaultAction>) -> Option<FaultAction> {
+        if let Some(fault) = &fault {
+            self.stats.faults_hit += 1;
+            *self.stats.faults_by_kind.entry(fault.kind()).or_insert(0) += 1;
+        }
+        fault
+    }
+
     /// The fault for a request to the content service.
     pub(crate) fn take_content_fault(&mut self, method: &str, path_and_query: &str) -> Option<FaultAction> {
         let fault = self.faults.take_for_content(method, path_and_query);
-        self.stats.faults_hit += u64::from(fault.is_some());
-        fault
+        self.count_fault(fault)
     }
 
     /// A group as the owner of its drive.
@@ -211,6 +226,7 @@ impl Shared {
             content_origin,
             drives: Drives::default(),
             documents,
+            throttle: Throttle::default(),
             uploads: HashMap::new(),
             content_requests: VecDeque::new(),
             created: HashMap::new(),
