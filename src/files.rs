@@ -14,6 +14,10 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::secret;
 
+mod confined;
+
+pub use confined::{Confined, ConfinedError, ConfinedFile, PartialFile};
+
 /// How often a waiting lock taker tries again. Short, because holders keep a lock for one token request at most.
 const LOCK_POLL: Duration = Duration::from_millis(20);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::catalog::CatalogError;
 use crate::graph::GraphError;
 use crate::query::QueryError;
-use crate::token::TokenError;
+use crate::token::{SignInError, TokenError};
 
 /// Why an activity did not happen.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -42,6 +42,9 @@ pub enum ActivityError {
         /// When to come back.
         retry_after: Duration,
     },
+    /// A person's sign-in could not be started or finished.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
     /// Graph refused or could not be asked.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -60,6 +63,7 @@ impl ActivityError {
             Self::BadRequest { code, .. } | Self::NotFound { code, .. } => code,
             Self::ReadOnly { .. } => "read_only",
             Self::Busy { .. } => "busy",
+            Self::SignIn(_) => "sign_in_failed",
             Self::Graph(error) => graph_error_code(error),
             Self::NotShowable { .. } => "not_showable",
         }
@@ -123,6 +127,7 @@ pub fn graph_error_code(error: &GraphError) -> &'static str {
         GraphError::Unreachable { .. } => "graph_unreachable",
         GraphError::OutcomeUnknown { .. } => "outcome_unknown",
         GraphError::BadAnswer { .. } => "bad_answer",
+        GraphError::TooLarge { .. } => "content_too_large",
         GraphError::BadRequest { .. } => "bad_request",
         GraphError::Deadline => "deadline",
         GraphError::Cancelled => "cancelled",

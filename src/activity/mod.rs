@@ -4,13 +4,12 @@
 //! ```text
 //! saved (variables) ─→ engine ─┬─ query  → query::plan → rows
 //!                              ├─ write  → body → target → one request a record
-//!                              ├─ execute → procedures, attachments
+//!                              ├─ execute → procedures/ (contents, local files, sign-in)
 //!                              └─ test
 //! ```
 //!
 //! `runs.rs` keeps what is running and what ran.
 
-mod attachments;
 mod body;
 mod check_connection;
 mod engine;
@@ -30,6 +29,7 @@ pub use check_connection::StoreProbe;
 pub use engine::{Engine, Live};
 pub use error::{ActivityError, graph_error_code};
 pub use model::*;
+pub use procedures::{ContentStream, Executed, LocalFiles, ProcedureHost, RunningContent};
 pub use running::RunningQuery;
 pub use runs::Runs;
 pub use saved::SavedRequest;

@@ -1,4 +1,5 @@
-//! Query, Create, Update, Delete and Execute, given in the request or saved in a drop-in. Thin: extract, one call, answer.
+//! Query, Create, Update and Delete, given in the request, and all activities saved in a drop-in. Thin: extract, one call,
+//! answer.
 
 use std::sync::Arc;
 
@@ -14,9 +15,7 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use super::connections::live;
-use crate::activity::{
-    CallOptions, ExecuteAnswer, ExecuteRequest, Live, SavedRequest, WriteAnswer, WriteRequest,
-};
+use crate::activity::{CallOptions, Live, SavedRequest, WriteAnswer, WriteRequest};
 use crate::connection::ActivityKind;
 use crate::control::Control;
 use crate::control::answer;
@@ -107,23 +106,6 @@ pub(super) async fn delete(
     body: Body,
 ) -> Result<Json<WriteAnswer>, Problem> {
     write(&control, ActivityKind::Delete, id, &name, &headers, body).await
-}
-
-/// Calls a procedure.
-#[utoipa::path(post, path = "/v1/connections/{name}/execute", tag = "activities", params(("name" = String, Path)),
-    request_body = ExecuteRequest, responses((status = 200, body = ExecuteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn execute(
-    State(control): Shared,
-    Extension(id): Extension<RequestId>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<ExecuteAnswer>, Problem> {
-    refuse_idempotency_key(&headers)?;
-    let live = live(&control, &name)?;
-    let call: Call<ExecuteRequest> = read(&control, &headers, body).await?;
-    let (request, options) = split(call, id);
-    Ok(Json(control.engine.execute(&live, &request, &options).await?))
 }
 
 /// A saved activity.
@@ -251,7 +233,7 @@ pub(super) async fn run_saved(
             Ok(Json(control.engine.write(&live, kind, &request, &options).await?).into_response())
         }
         SavedRequest::Execute(request) => {
-            Ok(Json(control.engine.execute(&live, &request, &options).await?).into_response())
+            super::execute::executed(&control, &live, &request, None, &headers, &options).await
         }
     }
 }
@@ -283,7 +265,7 @@ async fn write(
     Ok(Json(control.engine.write(&live, kind, &request, &options).await?))
 }
 
-async fn read<T: serde::de::DeserializeOwned>(
+pub(super) async fn read<T: serde::de::DeserializeOwned>(
     control: &Control,
     headers: &HeaderMap,
     body: Body,
@@ -292,14 +274,14 @@ async fn read<T: serde::de::DeserializeOwned>(
     call(&bounded_body(body, limit).await?, headers)
 }
 
-fn split<T>(call: Call<T>, id: RequestId) -> (T, CallOptions) {
+pub(super) fn split<T>(call: Call<T>, id: RequestId) -> (T, CallOptions) {
     let options =
         CallOptions { request_id: id.0, variables: call.variables, timeout: call.timeout, activity: None };
     (call.request, options)
 }
 
 /// A key that was taken and then not kept would be worse than none: the caller would repeat a write and double it.
-fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key("idempotency-key") {
         let detail = "This version keeps no idempotency keys. Leave the header out, and repeat a write only when its answer says that it was not done.";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_unsupported", detail)
