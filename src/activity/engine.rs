@@ -119,7 +119,7 @@ impl Engine {
         options: &CallOptions,
     ) -> Result<RunningQuery, ActivityError> {
         let user = user_id(&live.connection, &options.variables)?;
-        let plan = plan(&live.catalog.get(), request, &live.connection, user.as_deref())?;
+        let plan = plan(&live.catalog.get(), request, &live.connection, user.as_deref(), self.clock.now())?;
         let run = self.runs.start(&live.connection.name, ActivityKind::Query, &request.object, options)?;
         let context = self.context(&run, options);
         let stream = RowStream::new(plan, Arc::clone(&live.graph), context.clone());

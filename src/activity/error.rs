@@ -108,6 +108,9 @@ impl From<QueryError> for ActivityError {
             QueryError::BadRequest { code, field, message } => Self::BadRequest { code, field, message },
             QueryError::Graph(error) => Self::Graph(error),
             QueryError::NotShowable { message } => Self::NotShowable { message },
+            QueryError::TooLarge { message } => {
+                Self::BadRequest { code: "too_large_to_sort", field: Some("orderBy".to_owned()), message }
+            }
         }
     }
 }

@@ -39,6 +39,9 @@ pub(super) struct Definition {
     /// 504 (Graph, "List messages", on `$top`) or are larger than a page of ours may be.
     pub(super) heavy: Option<(&'static [&'static str], u32)>,
     pub(super) range: Option<Range>,
+    pub(super) recursion: Option<Recursion>,
+    /// Whether an application that names no user means every user, because there is no other way to all rows.
+    pub(super) walks_users: bool,
     /// Columns shown when none are named; empty: all but those answered only when named.
     pub(super) default_columns: &'static [&'static str],
     /// What the service compares, by column; the facts hold for columns that are not here.
@@ -86,6 +89,15 @@ pub struct Range {
     pub end_option: &'static str,
 }
 
+/// How rows that hold further rows are read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recursion {
+    /// The place column that is given a row's id to list what is in it (`parentReference_id`).
+    pub column: &'static str,
+    /// Where a row says how many rows it holds; a row whose first part of it is missing or null holds none.
+    pub holds: &'static [&'static str],
+}
+
 /// Most objects' declaration, to be changed.
 pub(super) const PLAIN: Definition = Definition {
     name: "",
@@ -107,6 +119,8 @@ pub(super) const PLAIN: Definition = Definition {
     largest_page: None,
     heavy: None,
     range: None,
+    recursion: None,
+    walks_users: false,
     default_columns: &[],
     filters: &[],
     sortable: &[],

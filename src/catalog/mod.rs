@@ -32,7 +32,7 @@ mod walk;
 pub use catalogs::{CatalogSlot, Catalogs};
 pub use column::{Column, ColumnKind, ColumnSource, FilterOps};
 pub use csdl_text::Known;
-pub use definition::{InsertNeed, Range};
+pub use definition::{InsertNeed, Range, Recursion};
 pub use describe::{
     ColumnDescription, NamedEntry, ObjectDescription, ParameterDescription, ProcedureDescription,
     describe_procedure, list_procedures,

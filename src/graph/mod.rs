@@ -51,4 +51,5 @@ pub use model::*;
 pub use pages::Pages;
 pub use rows::RowBatch;
 pub use traffic::Traffic;
+pub use scan::scan_page;
 pub use upload::{UploadContent, UploadRequest, Uploaded};

@@ -193,6 +193,7 @@ pub(super) fn connection(graph: Url) -> Connection {
         user_id: None,
         max_rows: None,
         page_size: None,
+        directory_depth: Some(5),
         read_only: false,
         mailbox_concurrency: 4,
         activities: BTreeMap::new(),

@@ -4,8 +4,10 @@
 mod activities;
 mod canary;
 mod cli;
+mod conditions;
 mod crash;
 mod drop_ins;
+mod fan_out;
 mod guard;
 mod limits;
 mod memory;

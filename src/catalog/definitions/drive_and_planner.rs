@@ -2,7 +2,7 @@
 //!
 //! Which properties these services filter and sort by is documented for none of them, so the agent does both.
 
-use super::super::definition::{Definition, InsertNeed, PLAIN, place};
+use super::super::definition::{Definition, InsertNeed, PLAIN, Recursion, place};
 use super::super::object::Home;
 
 const USERS_OF_A_TASK: &[&str] = &[
@@ -45,6 +45,7 @@ pub(in crate::catalog) const DRIVE_AND_PLANNER: [Definition; 3] = [
             "groups/{GroupId}/drive/items/{id}",
             "drives/{parentReference_driveId}/items/{id}",
         ],
+        recursion: Some(Recursion { column: "parentReference_id", holds: &["folder", "childCount"] }),
         update: true,
         delete: true,
         instead: " Use the procedures UploadFile and CreateFolder.",
@@ -70,6 +71,7 @@ pub(in crate::catalog) const DRIVE_AND_PLANNER: [Definition; 3] = [
         list: &["{owner}/planner/tasks", "planner/plans/{planId}/tasks", "planner/buckets/{bucketId}/tasks"],
         create: &["planner/tasks"],
         record: &["planner/tasks/{id}"],
+        walks_users: true,
         update: true,
         delete: true,
         etag: true,

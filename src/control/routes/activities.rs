@@ -23,7 +23,7 @@ use crate::control::extract::{Call, bounded_body, call, json};
 use crate::control::layers::RequestId;
 use crate::control::problem::Problem;
 use crate::dropin;
-use crate::query::QueryRequest;
+use crate::query::{Evaluated, QueryRequest};
 
 /// A query as JSON answers it. NDJSON and CSV hold the rows only.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,6 +32,9 @@ pub(super) struct QueryAnswer {
     /// The columns in order, each with `name` and `type`.
     #[schema(value_type = Vec<Object>)]
     columns: Vec<Value>,
+    /// Who evaluated the conditions and the order; absent when there were none. For NDJSON and CSV the same stands in the
+    /// headers `x-evaluated-by-service` (the `$filter`), `x-evaluated-by-agent` (the fields), `x-sorted-by`.
+    evaluated: Option<Evaluated>,
     /// One object a row.
     #[schema(value_type = Vec<Object>)]
     rows: Vec<Value>,
@@ -41,6 +44,11 @@ pub(super) struct QueryAnswer {
     complete: bool,
     /// What capped the rows.
     reason: Option<String>,
+    /// What a reader must know about the rows (a default range, columns that come only by name, mailboxes that were passed
+    /// over); absent when there is nothing. NDJSON and CSV have what is known before the rows in the header `x-notes` and
+    /// the columns with their types in `x-columns`; NDJSON ends with a line `{"@complete":…,"@reason":…,"@notes":[…]}`
+    /// when something is missing or was passed over.
+    notes: Option<Vec<String>>,
 }
 
 /// Reads rows. `Accept` picks JSON, `application/x-ndjson` or `text/csv`; all three are streamed.

@@ -74,7 +74,8 @@ impl Collection {
         Self {
             entity,
             owner,
-            version: 0,
+            // A client that has nothing yet is at zero.
+            version: 1,
             seeded,
             next_key: seeded,
             stored: BTreeMap::new(),
@@ -114,6 +115,7 @@ impl Collection {
             _ => match self.entity {
                 Entity::Message => folders::folder_of_message(key),
                 Entity::Event => events::calendar_of_event(key),
+                Entity::MailFolder => folders::ROOT,
                 _ => 0,
             },
         }

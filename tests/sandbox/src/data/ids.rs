@@ -8,6 +8,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 /// The kind of an attachment in an id; the entity types have the lower numbers.
 const ATTACHMENT: u8 = 40;
+/// The kind of an occurrence.
+const OCCURRENCE: u8 = 41;
 
 /// What an id stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,18 @@ pub(crate) fn attachment_number(owner: &str, text: &str) -> Option<u32> {
     let bytes = URL_SAFE.decode(text).ok()?;
     let key = u32::from_be_bytes(bytes.get(81..85)?.try_into().ok()?);
     (attachment(owner, key) == text).then_some(key)
+}
+
+/// Writes the id of an occurrence in the mailbox of `owner`.
+pub(crate) fn occurrence(owner: &str, key: u32) -> String {
+    write(owner, OCCURRENCE, key, false)
+}
+
+/// Reads the id of an occurrence; `None` when it was not written by [`occurrence`].
+pub(crate) fn occurrence_number(owner: &str, text: &str) -> Option<u32> {
+    let bytes = URL_SAFE.decode(text).ok()?;
+    let key = u32::from_be_bytes(bytes.get(81..85)?.try_into().ok()?);
+    (occurrence(owner, key) == text).then_some(key)
 }
 
 fn write(owner: &str, kind: u8, key: u32, immutable: bool) -> String {

@@ -119,6 +119,14 @@ impl Tenant {
         self.users.contains(key).then(|| self.facts(key))
     }
 
+    /// The id of a user that was there once.
+    pub(crate) fn user_id(&self, key: u32) -> Option<String> {
+        self.lookup
+            .iter()
+            .find(|(name, known)| **known == key && !name.contains('@'))
+            .map(|(name, _)| name.clone())
+    }
+
     /// The facts of a user by row.
     pub(crate) fn facts(&self, key: u32) -> UserFacts {
         let text = |name| match self.users.field(key, name) {

@@ -40,6 +40,7 @@ pub(crate) fn uses_mailbox(route: &Route) -> bool {
     !matches!(
         route,
         Route::Users
+            | Route::UsersDelta
             | Route::UsersCount
             | Route::User(_)
             | Route::Batch
@@ -59,7 +60,7 @@ pub(crate) fn check(
     let writes = method != "GET";
     let whose = match route {
         Route::Batch => return Ok(None),
-        Route::Users | Route::UsersCount => {
+        Route::Users | Route::UsersDelta | Route::UsersCount => {
             check_directory(principal, writes, None)?;
             return Ok(None);
         }
@@ -87,7 +88,8 @@ pub(crate) fn check(
         | Route::Action(whose, ..)
         | Route::SendMail(whose)
         | Route::CalendarView(whose, _)
-        | Route::ChildFolders(whose, ..) => whose,
+        | Route::Delta(whose, ..)
+        | Route::Instances(whose, _) => whose,
     };
     let user = match (whose, &principal.user) {
         (Whose::Me, Some(user)) => user.clone(),
@@ -199,9 +201,11 @@ fn needed(route: &Route, writes: bool) -> &'static [&'static str] {
         | Route::ItemsCount(_, entity, _)
         | Route::Item(_, entity, _)
         | Route::Action(_, entity, ..)
-        | Route::ChildFolders(_, entity, _) => *entity,
+        | Route::Delta(_, entity, _) => *entity,
+        Route::Instances(..) => Entity::Event,
         Route::Batch
         | Route::Users
+        | Route::UsersDelta
         | Route::UsersCount
         | Route::User(_)
         | Route::Drive(_)

@@ -2,6 +2,7 @@
 //! Never stores anything.
 
 use super::errors::GraphError;
+use super::extended;
 use crate::answer::Call;
 use crate::data::model::{Entity, Kind, Shape};
 use serde_json::{Map, Value};
@@ -87,6 +88,10 @@ fn checked(
                 if name.eq_ignore_ascii_case("attachments") {
                     let attached = value.as_array().is_some_and(|list| !list.is_empty());
                     fields.insert("hasAttachments".into(), attached.into());
+                }
+                if name.eq_ignore_ascii_case(extended::NAME) {
+                    extended::check(&value)?;
+                    fields.insert(extended::NAME.into(), value);
                 }
                 continue;
             }

@@ -4,7 +4,7 @@
 use super::errors::GraphError;
 use super::prefer::Prefer;
 use super::route::{Parent, Route};
-use super::{actions, attachments, drives, entity, licenses, listing, resources, users, views, write};
+use super::{actions, attachments, delta, drives, entity, licenses, listing, resources, users, views, write};
 use crate::answer::{Answer, Call};
 use crate::data::model::Entity;
 use crate::data::tenant::UserFacts;
@@ -60,7 +60,9 @@ pub(crate) fn carry_out(state: &mut State, call: &Call, context: &Context) -> Re
         ("POST", Route::Licenses(_, true)) => licenses::assign(state, call, context),
         ("GET", Route::Licenses(_, false)) => Ok(licenses::details(state, context)),
         (_, Route::Drive(path)) => drives::carry_out(state, call, context, path),
-        ("GET", Route::ChildFolders(_, entity, id)) => views::child_folders(state, context, *entity, id),
+        ("GET", Route::Delta(_, entity, parent)) => delta::changes(state, call, context, *entity, parent),
+        ("GET", Route::UsersDelta) => delta::changes(state, call, context, Entity::User, &Parent::Whole),
+        ("GET", Route::Instances(_, id)) => views::instances(state, call, context, id),
         ("GET", Route::CalendarView(_, parent)) => views::calendar_view(state, call, context, parent),
         ("GET", Route::Item(_, entity, id)) => entity::get(state, call, context, *entity, id.as_deref()),
         ("POST", Route::Items(_, entity, parent)) => write::create(state, call, context, *entity, parent),

@@ -3,6 +3,7 @@
 
 use super::dispatch::Context;
 use super::errors::GraphError;
+use super::extended;
 use super::odata::query::Query;
 use super::prefer::Prefer;
 use crate::answer::{Answer, Call};
@@ -25,6 +26,11 @@ pub(crate) fn get(
     let owner = context.owner().clone();
     let context_url = entity_context(&state.graph_origin, &owner.id, entity, query.select.as_deref());
     let mailbox = state.tenant.mailbox(&owner);
+    if let Some(id) = id.filter(|_| entity == Entity::Event)
+        && let Some(found) = super::views::occurrence(mailbox, context, id, &query)
+    {
+        return found.map(|row| Answer::json(200, &row));
+    }
     let key = find(mailbox, entity, id)?;
     let mut row = shown(mailbox, entity, key, query.select.as_deref(), &context.prefer)?;
     expand(mailbox, &owner, entity, key, &query, &mut row)?;
@@ -54,6 +60,9 @@ pub(crate) fn expand(
         if expanded.name.eq_ignore_ascii_case("attachments") {
             row.insert("attachments".into(), super::attachments::expanded(mailbox, owner, entity, key)?);
         }
+        if expanded.name.eq_ignore_ascii_case(extended::NAME) {
+            extended::expand(expanded, &mailbox.of(entity).field(key, extended::NAME), row)?;
+        }
     }
     Ok(())
 }
@@ -70,12 +79,20 @@ pub(crate) fn find(mailbox: &Mailbox, entity: Entity, id: Option<&str>) -> Resul
     {
         return Ok(key);
     }
+    if entity == Entity::Event && ids::occurrence_number(&rows.owner.id, id).is_some() {
+        let text = "This sandbox only reads occurrences.";
+        return Err(GraphError::new(501, "NotImplemented", text));
+    }
     let decoded = ids::decode(&rows.owner.id, id).ok_or_else(GraphError::malformed_id)?;
     if decoded.entity != entity {
         return Err(GraphError::item_not_found());
     }
     let key = if decoded.immutable { rows.current_key(decoded.key) } else { decoded.key };
-    if rows.contains(key) { Ok(key) } else { Err(GraphError::item_not_found()) }
+    if rows.contains(key) || (entity == Entity::MailFolder && key == folders::ROOT) {
+        Ok(key)
+    } else {
+        Err(GraphError::item_not_found())
+    }
 }
 
 /// A row as a JSON object, with the selected properties only.
@@ -157,6 +174,10 @@ fn value(
 ) -> Result<Value, GraphError> {
     match (rows.entity, name) {
         (_, "id") => Ok(rows.id(key, prefer.immutable_ids).into()),
+        (Entity::MailFolder, "childFolderCount") => {
+            let parents = rows.keys().into_iter().filter(|child| rows.parent(*child) == key);
+            Ok(parents.count().into())
+        }
         (Entity::MailFolder, "totalItemCount" | "unreadItemCount") => {
             let messages = mailbox.of(Entity::Message);
             let unread_only = name == "unreadItemCount";

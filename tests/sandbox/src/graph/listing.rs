@@ -12,6 +12,7 @@ use super::route::Parent;
 use super::{skip_token, users};
 use crate::answer::{Answer, Call};
 use crate::data::collection::Collection;
+use crate::data::folders;
 use crate::data::model::Entity;
 use crate::state::State;
 use bytes::Bytes;
@@ -114,12 +115,13 @@ pub(crate) fn parent_key(
     parent: &Parent,
 ) -> Result<Option<u32>, GraphError> {
     let name = match parent {
+        Parent::Whole if entity == Entity::MailFolder => return Ok(Some(folders::ROOT)),
         Parent::Whole => return Ok(None),
         Parent::Default => return Ok(Some(0)),
         Parent::Named(name) => name,
     };
     let kind = match entity {
-        Entity::Message => Entity::MailFolder,
+        Entity::Message | Entity::MailFolder => Entity::MailFolder,
         Entity::Event => Entity::Calendar,
         _ => Entity::ContactFolder,
     };

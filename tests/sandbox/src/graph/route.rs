@@ -63,8 +63,12 @@ pub(crate) enum Route {
     Licenses(Whose, bool),
     /// Something in a drive.
     Drive(DrivePath),
-    /// Folders inside a folder.
-    ChildFolders(Whose, Entity, String),
+    /// What changed since a token.
+    Delta(Whose, Entity, Parent),
+    /// What changed in the directory's users since a token.
+    UsersDelta,
+    /// The occurrences of a series in a span of time.
+    Instances(Whose, String),
 }
 
 /// Reads a path (without the query).
@@ -91,6 +95,7 @@ fn below_version(lower: &[&str], words: &[&str]) -> Result<Route, GraphError> {
             below_user(Whose::Group(words[1].to_owned()), &lower[2..], &words[2..])
         }
         ["users"] => Ok(Route::Users),
+        ["users", "delta" | "delta()"] => Ok(Route::UsersDelta),
         ["users", "$count"] => Ok(Route::UsersCount),
         ["users", _, ..] => below_user(Whose::User(words[1].to_owned()), &lower[2..], &words[2..]),
         ["me", ..] => below_user(Whose::Me, &lower[1..], &words[1..]),
@@ -125,14 +130,14 @@ fn below_user(whose: Whose, lower: &[&str], words: &[&str]) -> Result<Route, Gra
         ["mailfolders", _, "messages", ..] => {
             items(whose, Entity::Message, named(1), &lower[3..], &words[3..])
         }
-        ["mailfolders", _, "childfolders"] => {
-            Ok(Route::ChildFolders(whose, Entity::MailFolder, words[1].to_owned()))
+        ["mailfolders", _, "childfolders", ..] => {
+            items(whose, Entity::MailFolder, named(1), &lower[3..], &words[3..])
         }
         ["contactfolders", _, "contacts", ..] => {
             items(whose, Entity::Contact, named(1), &lower[3..], &words[3..])
         }
-        ["contactfolders", _, "childfolders"] => {
-            Ok(Route::ChildFolders(whose, Entity::ContactFolder, words[1].to_owned()))
+        ["contactfolders", _, "childfolders", ..] => {
+            items(whose, Entity::ContactFolder, named(1), &lower[3..], &words[3..])
         }
         [collection, ..] => {
             let entity = match *collection {
@@ -161,6 +166,8 @@ fn items(
     match lower {
         [] => Ok(Route::Items(whose, entity, parent)),
         ["$count"] => Ok(Route::ItemsCount(whose, entity, parent)),
+        ["delta" | "delta()"] => Ok(Route::Delta(whose, entity, parent)),
+        [_, "instances"] if entity == Entity::Event => Ok(Route::Instances(whose, words[0].to_owned())),
         [_] => Ok(Route::Item(whose, entity, Some(words[0].to_owned()))),
         [_, "$value"] if entity == Entity::Message => Ok(Route::Mime(whose, words[0].to_owned())),
         [_, "attachments", rest @ ..] if matches!(entity, Entity::Message | Entity::Event) => {
