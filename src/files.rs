@@ -11,11 +11,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod confined;
 mod log;
 
 use crate::clock::Clock;
 use crate::secret;
 
+pub use confined::{Confined, ConfinedError, ConfinedFile, PartialFile};
 pub use log::{AppendFile, list, nameless, size};
 
 /// How often a waiting lock taker tries again. Short, because holders keep a lock for one token request at most.

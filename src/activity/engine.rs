@@ -13,8 +13,7 @@ use super::error::ActivityError;
 use super::input::RecordFormat;
 use super::kept::Kept;
 use super::kept_results::KeptResults;
-use super::model::{CallOptions, ExecuteAnswer, ExecuteRequest, RunStatus, TestReport};
-use super::procedures;
+use super::model::{CallOptions, TestReport};
 use super::running::RunningQuery;
 use super::runs::{Run, Runs};
 use super::saved::{SavedRequest, saved};
@@ -225,31 +224,6 @@ impl Engine {
         })
     }
 
-    /// Execute: a procedure, or an action that Graph binds to a resource.
-    ///
-    /// # Errors
-    /// [`ActivityError`]; [`crate::graph::GraphError::OutcomeUnknown`] says that it may have happened.
-    pub async fn execute(
-        &self,
-        live: &Live,
-        request: &ExecuteRequest,
-        options: &CallOptions,
-    ) -> Result<ExecuteAnswer, ActivityError> {
-        refuse_read_only(&live.connection, ActivityKind::Execute)?;
-        let user = user_id(&live.connection, &options.variables)?;
-        let (call, outcome) = procedures::call(request, &live.connection, user.as_deref())?;
-        let mut run =
-            self.runs.start(&live.connection.name, ActivityKind::Execute, &request.procedure, options)?;
-        let context = self.context(&run, options);
-        let answer = Box::pin(live.graph.send(call, &context)).await;
-        let result =
-            answer.and_then(|answer| procedures::result(outcome, &answer)).map_err(ActivityError::from);
-        let result = result.inspect_err(|error| run.fail(error))?;
-        run.add_rows(1);
-        run.succeed(RunStatus::Success);
-        Ok(ExecuteAnswer { result, run_id: run.id().to_owned() })
-    }
-
     /// Test: step by step, what works and what does not. It is no run: it must answer when all places are taken.
     pub async fn test(&self, live: &Live, probe: &dyn StoreProbe, options: &CallOptions) -> TestReport {
         let cancel = tokio_util::sync::CancellationToken::new();
@@ -275,7 +249,11 @@ impl Engine {
         saved(&live.connection, name, options)
     }
 
-    fn context(&self, run: &Run, options: &CallOptions) -> CallContext {
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(super) fn context(&self, run: &Run, options: &CallOptions) -> CallContext {
         CallContext {
             request_id: options.request_id.clone(),
             cancel: run.cancel_token().clone(),
@@ -291,7 +269,7 @@ impl Engine {
     }
 }
 
-fn refuse_read_only(connection: &Connection, kind: ActivityKind) -> Result<(), ActivityError> {
+pub(super) fn refuse_read_only(connection: &Connection, kind: ActivityKind) -> Result<(), ActivityError> {
     if !connection.read_only {
         return Ok(());
     }

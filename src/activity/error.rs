@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::catalog::CatalogError;
 use crate::graph::GraphError;
 use crate::query::QueryError;
-use crate::token::TokenError;
+use crate::token::{SignInError, TokenError};
 
 /// Why an activity did not happen.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -67,6 +67,9 @@ pub enum ActivityError {
         "This Idempotency-Key was used within the last 24 hours with another request. Send the same request again, or take a new key."
     )]
     KeyReused,
+    /// A person's sign-in could not be started or finished.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
     /// Graph refused or could not be asked.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -89,6 +92,7 @@ impl ActivityError {
             Self::NotKept { .. } => "not_kept",
             Self::KeyInUse { .. } => "idempotency_key_in_use",
             Self::KeyReused => "idempotency_key_reused",
+            Self::SignIn(_) => "sign_in_failed",
             Self::Graph(error) => graph_error_code(error),
             Self::NotShowable { .. } => "not_showable",
         }
@@ -157,6 +161,7 @@ pub fn graph_error_code(error: &GraphError) -> &'static str {
         GraphError::Unreachable { .. } => "graph_unreachable",
         GraphError::OutcomeUnknown { .. } => "outcome_unknown",
         GraphError::BadAnswer { .. } => "bad_answer",
+        GraphError::TooLarge { .. } => "content_too_large",
         GraphError::BadRequest { .. } => "bad_request",
         GraphError::Deadline => "deadline",
         GraphError::Cancelled => "cancelled",

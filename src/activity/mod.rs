@@ -4,7 +4,7 @@
 //! ```text
 //! saved (variables) ─→ engine ─┬─ query  → query::plan → rows
 //!                              ├─ write  → selection, upload → writing (body → target → graph's bulk) → results
-//!                              ├─ execute → procedures, attachments
+//!                              ├─ execute → procedures/ (contents, local files, sign-in)
 //!                              └─ test
 //! ```
 //!
@@ -12,7 +12,6 @@
 //! and what came of it, `kept.rs` for how long and for whom; `mark.rs` and `doubts.rs` find a record again whose creation
 //! got no answer.
 
-mod attachments;
 mod body;
 mod check_connection;
 mod doubts;
@@ -45,6 +44,7 @@ pub use error::{ActivityError, graph_error_code};
 pub use input::{InputFault, LONGEST_RECORD, RecordFormat, RecordReader};
 pub use kept_results::KeptResults;
 pub use model::*;
+pub use procedures::{ContentStream, Executed, LocalFiles, ProcedureHost, RunningContent};
 pub use running::RunningQuery;
 pub use runs::{RunFilter, Runs};
 pub use saved::SavedRequest;

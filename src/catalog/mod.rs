@@ -47,7 +47,7 @@ pub use object::{Home, Object};
 pub use operation::{BadParameter, BoundOperation, CallParameter, OperationCall, Overload};
 pub use path::{GraphPath, encode_segment};
 pub use permissions::MethodPermissions;
-pub use procedures::{Parameter, Procedure, ProcedureKind, find_procedure, procedures};
+pub use procedures::{Parameter, ParameterType, Procedure, ProcedureKind, find_procedure, procedures};
 pub use route::{Location, NotLocated, Owner, RouteUse};
 
 use crate::error::nearest_name;

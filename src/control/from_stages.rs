@@ -80,6 +80,7 @@ impl From<GraphError> for Problem {
                 Problem::new(StatusCode::BAD_GATEWAY, "outcome_unknown", detail)
             }
             GraphError::BadRequest { .. } => Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail),
+            GraphError::TooLarge { .. } => Problem::new(StatusCode::BAD_GATEWAY, "content_too_large", detail),
             GraphError::BadAnswer { .. } => Problem::new(StatusCode::BAD_GATEWAY, "bad_answer", detail),
             GraphError::Deadline => Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline", detail),
             GraphError::Cancelled => Problem::new(StatusCode::CONFLICT, "cancelled", detail),
@@ -107,7 +108,13 @@ impl From<ActivityError> for Problem {
         let (detail, log) = (error.message(), error.log_message());
         let mut problem = match error {
             ActivityError::BadRequest { code, field, .. } => {
-                let mut problem = Problem::new(StatusCode::BAD_REQUEST, code, detail);
+                let status = match code {
+                    "length_required" => StatusCode::LENGTH_REQUIRED,
+                    "local_files_off" => StatusCode::FORBIDDEN,
+                    "local_file_exists" | "local_file_busy" => StatusCode::CONFLICT,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                let mut problem = Problem::new(status, code, detail);
                 problem.field = field;
                 problem
             }
@@ -131,6 +138,7 @@ impl From<ActivityError> for Problem {
             ActivityError::KeyReused => {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
             }
+            ActivityError::SignIn(error) => error.into(),
             ActivityError::Graph(error) => error.into(),
             ActivityError::NotShowable { .. } => {
                 Problem::new(StatusCode::NOT_ACCEPTABLE, "not_showable", detail)

@@ -159,8 +159,9 @@ fn check_media_type(method: &Method, path: &str, headers: &HeaderMap) -> Result<
         true => ["application/json", "application/x-ndjson", "application/ndjson", "text/csv"].as_slice(),
         false => &["application/json"],
     };
-    // None of them can be sent by a web page without asking first (CORS), which is what this check is for.
-    if known.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+    let is_content = essence.eq_ignore_ascii_case("application/octet-stream") && path.ends_with("/execute");
+    // None of them can be sent by a form, nor by a script of a web page without a CORS preflight, which is refused.
+    if is_content || known.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
         Ok(())
     } else {
         Err(Refusal::MediaType)

@@ -48,6 +48,11 @@ pub(super) struct Opened {
 /// How one attempt ended.
 pub(super) enum Outcome {
     Good(Opened),
+    /// The content is at another address; only for a call that asks for one.
+    Elsewhere {
+        location: String,
+        slot: Slot,
+    },
     /// The token was refused; `claims` is the challenge that came with it.
     TokenRefused {
         seen: TokenGeneration,
@@ -162,6 +167,12 @@ impl GraphClient {
         }
         if response.status().is_success() {
             return Ok(Outcome::Good(Opened { response, slot, token: token.generation }));
+        }
+        if progress.wants_content
+            && response.status().is_redirection()
+            && let Some(location) = response.headers().get(LOCATION).and_then(|value| value.to_str().ok())
+        {
+            return Ok(Outcome::Elsewhere { location: location.to_owned(), slot });
         }
         Ok(self.refused(call, response, token.generation, slot).await)
     }

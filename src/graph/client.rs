@@ -22,6 +22,15 @@ use super::retry::{Attempt, Decision, Happened, decide, random_jitter, was_surel
 use super::settle::{Progress, final_error};
 use super::{CallContext, GraphAnswer, GraphError, GraphRefusal, GraphRequest};
 
+/// Where a call for a content ended.
+#[derive(Debug)]
+pub(super) enum Reached {
+    /// Graph answers itself.
+    Here(Opened),
+    /// At the address in its `Location` header, unchecked.
+    Elsewhere(String),
+}
+
 /// One connection's way to Microsoft Graph.
 #[derive(Debug)]
 pub struct GraphClient {
@@ -132,10 +141,25 @@ impl GraphClient {
     /// # Errors
     /// As [`GraphClient::send`], not yet settled.
     pub(super) async fn open(&self, call: Call<'_>, progress: &mut Progress) -> Result<Opened, GraphError> {
+        match self.reach(call, progress).await? {
+            Reached::Here(opened) => Ok(opened),
+            Reached::Elsewhere(_) => {
+                let what = "it redirects, and this request is not one for a content".to_owned();
+                Err(GraphError::BadAnswer { what })
+            }
+        }
+    }
+
+    /// As [`GraphClient::open`]; for a call that asks for a content also until Graph says where it is.
+    pub(super) async fn reach(&self, call: Call<'_>, progress: &mut Progress) -> Result<Reached, GraphError> {
         loop {
             progress.attempts += 1;
             match self.attempt(call, progress).await? {
-                Outcome::Good(opened) => return Ok(opened),
+                Outcome::Good(opened) => return Ok(Reached::Here(opened)),
+                Outcome::Elsewhere { location, slot } => {
+                    drop(slot);
+                    return Ok(Reached::Elsewhere(location));
+                }
                 Outcome::TokenRefused { refusal, .. } if progress.renewed => {
                     return Err(GraphError::Refused(refusal));
                 }

@@ -23,27 +23,36 @@ mod bounds;
 mod bulk;
 mod checked_url;
 mod client;
+mod content_head;
+mod digests;
+mod download;
 mod fetch;
 mod follow;
 mod governor;
 mod links;
 mod model;
 mod pages;
+mod presigned;
 mod refusal;
 mod retry;
 mod rows;
 mod scan;
 mod settle;
 mod traffic;
+mod upload;
+mod upload_answer;
 
 #[cfg(test)]
 mod test_support;
 
 pub use bulk::{Announce, Bulk, BulkOptions, BulkOutcome, Finished};
 pub use client::GraphClient;
+pub use digests::{Digests, KnownDigest};
+pub use download::{Download, DownloadRequest, Verified};
 pub use governor::{Governor, ThrottleScope};
 pub use model::*;
 pub use pages::Pages;
 pub use rows::RowBatch;
 pub use scan::scan_page;
 pub use traffic::Traffic;
+pub use upload::{UploadContent, UploadRequest, Uploaded};

@@ -128,6 +128,12 @@ pub enum GraphError {
         /// Which rule.
         what: String,
     },
+    /// A content is larger than what the caller takes; what was received of it is worth nothing.
+    #[error("The content is larger than {limit} bytes.")]
+    TooLarge {
+        /// The most that is taken.
+        limit: u64,
+    },
     /// The request itself cannot be sent (a path that leaves the Graph root, a header that is not allowed): nothing was
     /// sent.
     #[error("The request cannot be sent to Microsoft Graph: {what}.")]

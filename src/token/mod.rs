@@ -49,7 +49,7 @@ pub use forecast::{Credential, CredentialForecast};
 pub use handle::TokenHandle;
 pub use keeper::Keeper;
 pub use model::*;
-pub use sign_in::{SignInError, SignInMethod, SignInRequest, SignInView};
+pub use sign_in::{SignInError, SignInMethod, SignInRequest, SignInView, consent_url};
 pub use store::{Listed, Offline, StoreReport};
 pub use transport::{HttpClients, Transports};
 

@@ -1,4 +1,4 @@
-//! Query and Execute given in the request, and everything saved in a drop-in. Thin: extract, one call, answer.
+//! Query given in the request, and everything saved in a drop-in. Thin: extract, one call, answer.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::Shared;
 use super::connections::live;
 use super::writes;
-use crate::activity::{CallOptions, ExecuteAnswer, ExecuteRequest, Live, Record, SavedRequest};
+use crate::activity::{CallOptions, Live, Record, SavedRequest};
 use crate::connection::ActivityKind;
 use crate::control::Control;
 use crate::control::answer;
@@ -67,23 +67,6 @@ pub(super) async fn query(
     let call: Call<QueryRequest> = read(&control, &headers, body).await?;
     let (request, options) = split(call, id);
     rows(&control, live, request, options, &headers).await
-}
-
-/// Calls a procedure.
-#[utoipa::path(post, path = "/v1/connections/{name}/execute", tag = "activities", params(("name" = String, Path)),
-    request_body = ExecuteRequest, responses((status = 200, body = ExecuteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn execute(
-    State(control): Shared,
-    Extension(id): Extension<RequestId>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<ExecuteAnswer>, Problem> {
-    refuse_idempotency_key(&headers)?;
-    let live = live(&control, &name)?;
-    let call: Call<ExecuteRequest> = read(&control, &headers, body).await?;
-    let (request, options) = split(call, id);
-    Ok(Json(control.engine.execute(&live, &request, &options).await?))
 }
 
 /// A saved activity.
@@ -234,7 +217,7 @@ pub(super) async fn run_saved(
         }
         SavedRequest::Execute(request) => {
             refuse_idempotency_key(&headers)?;
-            Ok(Json(control.engine.execute(&live, &request, &options).await?).into_response())
+            super::execute::executed(&control, &live, &request, None, &headers, &options).await
         }
     }
 }
@@ -267,7 +250,7 @@ pub(super) fn split<T>(call: Call<T>, id: RequestId) -> (T, CallOptions) {
 }
 
 /// A key that was taken and then not kept would be worse than none: the caller would repeat a write and double it.
-fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key("idempotency-key") {
         let detail = "Idempotency keys are kept for create, update and delete. Leave the header out here, and repeat a call only when its answer says that it was not done.";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_unsupported", detail)

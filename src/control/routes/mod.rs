@@ -4,6 +4,7 @@ mod activities;
 mod agent;
 mod catalog;
 mod connections;
+mod execute;
 mod open;
 mod runs;
 mod sign_in;
@@ -57,7 +58,7 @@ fn listed() -> OpenApiRouter<Arc<Control>> {
         .routes(routes!(writes::create))
         .routes(routes!(writes::update))
         .routes(routes!(writes::delete))
-        .routes(routes!(activities::execute))
+        .routes(routes!(execute::execute))
         .routes(routes!(activities::list_saved))
         .routes(routes!(activities::view_saved, activities::put_saved, activities::delete_saved))
         .routes(routes!(activities::run_saved))
