@@ -121,16 +121,17 @@ async fn waiting_in_line_ends_with_the_caller_and_leaves_nothing_behind() {
     gone.cancel.cancel();
     let gone = governor.enter(wanted(&app(), Some("m"), 1), &gone).await.unwrap_err();
     assert!(matches!(gone, GraphError::Cancelled));
-    // One that is dropped while it waits, and one that is dropped in the moment in which it has got its places.
-    let (one, other) = (governor.clone(), governor.clone());
-    let one = tokio::spawn(async move { enter(&one, Some("m"), 1).await });
-    let other = tokio::spawn(async move { enter(&other, Some("m"), 4).await });
-    tokio::task::yield_now().await;
-    one.abort();
+    // One that is dropped while it waits, and one that is dropped when it has got its place and does not know it yet.
+    let (app, context) = (app(), context());
+    let line_up = || Box::pin(governor.enter(wanted(&app, Some("m"), 1), &context));
+    let (mut one, mut other) = (line_up(), line_up());
+    assert!(
+        futures_util::poll!(one.as_mut()).is_pending() && futures_util::poll!(other.as_mut()).is_pending()
+    );
+    drop(other);
     drop(all);
-    other.abort();
-    assert!(one.await.is_err());
-    drop(other.await);
+    drop(one);
+    assert_eq!(context.traffic.waiting(), 0);
     let again = enter(&governor, Some("m"), 4).await.unwrap();
     drop(again);
     assert!(governor.lanes().is_empty());
