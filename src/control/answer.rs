@@ -162,7 +162,7 @@ fn open(query: &RunningQuery, out: &mut Vec<u8>) -> bool {
     }
     if !query.evaluated().is_empty() {
         let evaluated = json!({"evaluated": query.evaluated()}).to_string();
-        out.extend_from_slice(evaluated[1..evaluated.len() - 1].as_bytes());
+        out.extend_from_slice(&evaluated.as_bytes()[1..evaluated.len() - 1]);
         out.push(b',');
     }
     out.extend_from_slice(b"\"rows\":[");
