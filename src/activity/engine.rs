@@ -16,9 +16,10 @@ use super::procedures;
 use super::running::RunningQuery;
 use super::runs::{Run, Runs};
 use super::saved::{SavedRequest, saved};
+use super::schema::{SchemaError, refresh_schema};
 use super::variables::user_id;
 use super::write::write_records;
-use crate::catalog::CatalogSlot;
+use crate::catalog::{CatalogSlot, SchemaStatus};
 use crate::clock::Clock;
 use crate::connection::{ActivityKind, Connection};
 use crate::graph::{CallContext, GraphClient};
@@ -196,6 +197,22 @@ impl Engine {
         run.add_rows(1);
         run.succeed(RunStatus::Success);
         Ok(ExecuteAnswer { result, run_id: run.id().to_owned() })
+    }
+
+    /// Fetches the schema of the connection's Graph endpoint and puts it in use.
+    ///
+    /// # Errors
+    /// [`SchemaError`]; the schema in use stays.
+    pub async fn refresh_schema(
+        &self,
+        live: &Live,
+        options: &CallOptions,
+    ) -> Result<SchemaStatus, SchemaError> {
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let _stops_when_dropped = cancel.clone().drop_guard();
+        let deadline = self.deadline(options);
+        let context = CallContext { request_id: options.request_id.clone(), cancel, deadline };
+        Box::pin(refresh_schema(live, &self.clock, &context)).await
     }
 
     /// Test: step by step, what works and what does not. It is no run: it must answer when all places are taken.

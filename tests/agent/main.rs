@@ -10,5 +10,6 @@ mod guard;
 mod limits;
 mod memory;
 mod process;
+mod schema;
 mod support;
 mod tokens;

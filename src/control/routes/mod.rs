@@ -6,6 +6,7 @@ mod catalog;
 mod connections;
 mod open;
 mod runs;
+mod schema;
 mod sign_in;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ fn listed() -> OpenApiRouter<Arc<Control>> {
         .routes(routes!(catalog::object))
         .routes(routes!(catalog::procedures))
         .routes(routes!(catalog::procedure))
+        .routes(routes!(schema::view, schema::refresh))
         .routes(routes!(activities::query))
         .routes(routes!(activities::create))
         .routes(routes!(activities::update))

@@ -10,6 +10,7 @@ pub(crate) mod dispatch;
 pub(crate) mod entity;
 pub(crate) mod errors;
 pub(crate) mod listing;
+pub(crate) mod metadata;
 pub(crate) mod new_items;
 pub(crate) mod odata;
 pub(crate) mod prefer;
