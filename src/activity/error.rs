@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::catalog::CatalogError;
 use crate::graph::GraphError;
 use crate::query::QueryError;
-use crate::token::TokenError;
+use crate::token::{SignInError, TokenError};
 
 /// Why an activity did not happen.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -42,6 +42,34 @@ pub enum ActivityError {
         /// When to come back.
         retry_after: Duration,
     },
+    /// A person's sign-in could not be started or finished.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+    /// More than one call may carry.
+    #[error("{message}")]
+    TooLarge {
+        /// The bound and what to do.
+        message: String,
+    },
+    /// The state directory does not take or give back what has to be kept; nothing is sent without it.
+    #[error("{message}")]
+    NotKept {
+        /// What failed and what to do.
+        message: String,
+    },
+    /// A call with the same `Idempotency-Key` is in progress.
+    #[error(
+        "A call with this Idempotency-Key is in progress as run {run}. Wait for its end (GET /v1/runs/{run}) and repeat the call to get its results."
+    )]
+    KeyInUse {
+        /// Its run.
+        run: String,
+    },
+    /// The `Idempotency-Key` was used with another request.
+    #[error(
+        "This Idempotency-Key was used within the last 24 hours with another request. Send the same request again, or take a new key."
+    )]
+    KeyReused,
     /// Graph refused or could not be asked.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -60,6 +88,11 @@ impl ActivityError {
             Self::BadRequest { code, .. } | Self::NotFound { code, .. } => code,
             Self::ReadOnly { .. } => "read_only",
             Self::Busy { .. } => "busy",
+            Self::SignIn(_) => "sign_in_failed",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotKept { .. } => "not_kept",
+            Self::KeyInUse { .. } => "idempotency_key_in_use",
+            Self::KeyReused => "idempotency_key_reused",
             Self::Graph(error) => graph_error_code(error),
             Self::NotShowable { .. } => "not_showable",
         }
@@ -85,6 +118,11 @@ impl ActivityError {
         matches!(self, Self::Graph(GraphError::Cancelled))
     }
 
+    /// Whether the run was stopped from outside: cancelled, or its time was over.
+    pub(super) fn is_stop(&self) -> bool {
+        matches!(self, Self::Graph(GraphError::Cancelled | GraphError::Deadline))
+    }
+
     pub(super) fn field(code: &'static str, field: &str, message: impl Into<String>) -> Self {
         Self::BadRequest { code, field: Some(field.to_owned()), message: message.into() }
     }
@@ -104,6 +142,9 @@ impl From<QueryError> for ActivityError {
             QueryError::BadRequest { code, field, message } => Self::BadRequest { code, field, message },
             QueryError::Graph(error) => Self::Graph(error),
             QueryError::NotShowable { message } => Self::NotShowable { message },
+            QueryError::TooLarge { message } => {
+                Self::BadRequest { code: "too_large_to_sort", field: Some("orderBy".to_owned()), message }
+            }
         }
     }
 }
@@ -120,6 +161,7 @@ pub fn graph_error_code(error: &GraphError) -> &'static str {
         GraphError::Unreachable { .. } => "graph_unreachable",
         GraphError::OutcomeUnknown { .. } => "outcome_unknown",
         GraphError::BadAnswer { .. } => "bad_answer",
+        GraphError::TooLarge { .. } => "content_too_large",
         GraphError::BadRequest { .. } => "bad_request",
         GraphError::Deadline => "deadline",
         GraphError::Cancelled => "cancelled",

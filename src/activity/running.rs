@@ -7,7 +7,7 @@ use super::model::RunStatus;
 use super::runs::Run;
 use crate::catalog::ColumnKind;
 use crate::graph::{CallContext, GraphError};
-use crate::query::{Encoding, Progress, RowStream};
+use crate::query::{Encoding, Evaluated, Progress, RowStream};
 use crate::telemetry::Metrics;
 
 /// A query in progress. Dropping it ends the run as cancelled and stops whatever is still being fetched.
@@ -44,10 +44,14 @@ impl RunningQuery {
         self.stream.columns()
     }
 
-    /// Fields whose conditions the agent evaluates, because the service cannot: such a query reads more rows than it
-    /// answers.
-    pub fn residual_fields(&self) -> &[String] {
-        self.stream.residual_fields()
+    /// Who evaluates the conditions and the order. What the agent evaluates needs more rows than are answered.
+    pub fn evaluated(&self) -> &Evaluated {
+        self.stream.evaluated()
+    }
+
+    /// What a reader of the answer must know and is known before the rows.
+    pub fn notes(&self) -> &[String] {
+        self.stream.notes()
     }
 
     /// Rows appended so far.
@@ -55,12 +59,14 @@ impl RunningQuery {
         self.stream.rows()
     }
 
-    /// Fetches the first page, so that a refusal is known before an answer has begun.
+    /// Fetches the first page, so that a refusal is known before an answer has begun; all rows, when the agent sorts.
+    /// `encoding` is that of [`RunningQuery::next`].
     ///
     /// # Errors
     /// [`ActivityError`]; the run has then ended.
-    pub async fn first(&mut self) -> Result<(), ActivityError> {
-        let result = self.stream.first().await.map_err(ActivityError::from);
+    pub async fn first(&mut self, encoding: Encoding) -> Result<(), ActivityError> {
+        self.bound(encoding);
+        let result = Box::pin(self.stream.first(encoding)).await.map_err(ActivityError::from);
         result.inspect_err(|error| self.run.fail(error))
     }
 
@@ -70,9 +76,7 @@ impl RunningQuery {
     /// # Errors
     /// [`ActivityError`]; the run has then ended, and `out` holds whole rows only.
     pub async fn next(&mut self, out: &mut Vec<u8>, encoding: Encoding) -> Result<Progress, ActivityError> {
-        if encoding == Encoding::Json {
-            self.stream.cap(self.answer_rows);
-        }
+        self.bound(encoding);
         let stopped = if self.context.cancel.is_cancelled() {
             Some(GraphError::Cancelled)
         } else if tokio::time::Instant::now() >= self.context.deadline {
@@ -92,5 +96,11 @@ impl RunningQuery {
             self.run.succeed(if end.complete { RunStatus::Success } else { RunStatus::SuccessWithWarning });
         }
         Ok(progress)
+    }
+
+    fn bound(&mut self, encoding: Encoding) {
+        if encoding == Encoding::Json {
+            self.stream.cap(self.answer_rows);
+        }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Definition {
     /// What to use where the service takes no new or changed records, for the message.
     pub(super) instead: &'static str,
     pub(super) etag: bool,
+    /// The property that holds the row's tag, where rows have one instead of `@odata.etag`.
+    pub(super) etag_property: Option<&'static str>,
     /// Whether the service refuses to change or remove a record without `If-Match`.
     pub(super) etag_required: bool,
     /// Other names of place columns.
@@ -39,6 +41,9 @@ pub(super) struct Definition {
     /// 504 (Graph, "List messages", on `$top`) or are larger than a page of ours may be.
     pub(super) heavy: Option<(&'static [&'static str], u32)>,
     pub(super) range: Option<Range>,
+    pub(super) recursion: Option<Recursion>,
+    /// Whether an application that names no user means every user, because there is no other way to all rows.
+    pub(super) walks_users: bool,
     /// Columns shown when none are named; empty: all but those answered only when named.
     pub(super) default_columns: &'static [&'static str],
     /// What the service compares, by column; the facts hold for columns that are not here.
@@ -86,6 +91,15 @@ pub struct Range {
     pub end_option: &'static str,
 }
 
+/// How rows that hold further rows are read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recursion {
+    /// The place column that is given a row's id to list what is in it (`parentReference_id`).
+    pub column: &'static str,
+    /// Where a row says how many rows it holds; a row whose first part of it is missing or null holds none.
+    pub holds: &'static [&'static str],
+}
+
 /// Most objects' declaration, to be changed.
 pub(super) const PLAIN: Definition = Definition {
     name: "",
@@ -100,6 +114,7 @@ pub(super) const PLAIN: Definition = Definition {
     delete: false,
     instead: "",
     etag: false,
+    etag_property: None,
     etag_required: false,
     aliases: &[],
     before: &[],
@@ -107,6 +122,8 @@ pub(super) const PLAIN: Definition = Definition {
     largest_page: None,
     heavy: None,
     range: None,
+    recursion: None,
+    walks_users: false,
     default_columns: &[],
     filters: &[],
     sortable: &[],
@@ -157,6 +174,9 @@ impl Definition {
             let name = column.name.as_str();
             if let Some((_, operators)) = self.filters.iter().find(|(names, _)| names.contains(&name)) {
                 column.filter = *operators;
+            }
+            if let (ColumnSource::Etag, Some(property)) = (column.source, self.etag_property) {
+                column.path = vec![property.to_owned()];
             }
             column.sortable |= self.sortable.contains(&name);
             column.read_only |= name == "id" || self.read_only.contains(&name);

@@ -9,7 +9,7 @@ use super::library::Catalog;
 use super::object::Object;
 use super::path::GraphPath;
 use super::permissions::{MethodPermissions, of_path};
-use super::procedures::{Procedure, find_procedure, procedures};
+use super::procedures::{ParameterType, Procedure, find_procedure, procedures};
 use super::route::RouteUse;
 use super::{CatalogError, did_you_mean};
 
@@ -112,6 +112,12 @@ pub struct ProcedureDescription {
 pub struct ParameterDescription {
     /// The name, matched without regard to case.
     pub name: &'static str,
+    /// Other names for the same.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub also: &'static [&'static str],
+    /// What it takes.
+    #[serde(rename = "type")]
+    pub kind: ParameterType,
     /// Whether it must be given.
     pub required: bool,
     /// What it means.
@@ -254,7 +260,7 @@ pub fn list_procedures(search: &str) -> Vec<NamedEntry> {
         name: procedure.name.to_owned(),
         description: procedure.description.to_owned(),
     };
-    procedures().iter().map(entry).filter(|entry| entry.has(search)).collect()
+    procedures().map(entry).filter(|entry| entry.has(search)).collect()
 }
 
 /// One procedure with its parameters.
@@ -263,7 +269,7 @@ pub fn list_procedures(search: &str) -> Vec<NamedEntry> {
 /// A sentence, when the name is unknown.
 pub fn describe_procedure(name: &str) -> Result<ProcedureDescription, CatalogError> {
     let procedure = find_procedure(name).ok_or_else(|| {
-        let names: Vec<&str> = procedures().iter().map(|procedure| procedure.name).collect();
+        let names: Vec<&str> = procedures().map(|procedure| procedure.name).collect();
         let near = did_you_mean(name, names.iter().copied());
         CatalogError::new(format!(
             "There is no procedure '{name}'.{near} The procedures are {}. Any action that Graph binds to a resource can \
@@ -273,6 +279,8 @@ pub fn describe_procedure(name: &str) -> Result<ProcedureDescription, CatalogErr
     })?;
     let parameters = procedure.parameters.iter().map(|parameter| ParameterDescription {
         name: parameter.name,
+        also: parameter.also,
+        kind: parameter.kind,
         required: parameter.required,
         description: parameter.description,
     });
@@ -333,6 +341,6 @@ mod tests {
         );
         let message = describe_procedure("SendMial").unwrap_err().message;
         assert!(message.contains("Did you mean 'SendMail'?") && message.contains("`target`"), "{message}");
-        assert_eq!(list_procedures("").len(), 2);
+        assert_eq!(list_procedures("").len(), 23);
     }
 }

@@ -34,7 +34,7 @@ pub use answer::Answer;
 pub use catalogs::{CatalogSlot, Catalogs, LARGEST_METADATA, SchemaFault, SchemaStatus};
 pub use column::{Column, ColumnKind, ColumnSource, FilterOps};
 pub use csdl_text::Known;
-pub use definition::{InsertNeed, Range};
+pub use definition::{InsertNeed, Range, Recursion};
 pub use describe::{
     ColumnDescription, NamedEntry, ObjectDescription, ParameterDescription, ProcedureDescription,
     describe_procedure, list_procedures,
@@ -47,7 +47,7 @@ pub use object::{Home, Object};
 pub use operation::{BadParameter, BoundOperation, CallParameter, OperationCall, Overload};
 pub use path::{GraphPath, encode_segment};
 pub use permissions::MethodPermissions;
-pub use procedures::{Parameter, Procedure, ProcedureKind, find_procedure, procedures};
+pub use procedures::{Parameter, ParameterType, Procedure, ProcedureKind, find_procedure, procedures};
 pub use route::{Location, NotLocated, Owner, RouteUse};
 
 use crate::error::nearest_name;

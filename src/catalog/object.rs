@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use super::column::{Column, ColumnKind, ColumnSource};
-use super::definition::{Definition, InsertNeed, Range};
+use super::definition::{Definition, InsertNeed, Range, Recursion};
 use super::facts::{Facts, TypeId};
 use super::flatten::{flatten, unlisted};
 use super::path::GraphPath;
@@ -329,6 +329,16 @@ impl Object {
     /// The columns that bound the range of time it shows, when the service shows only a range.
     pub fn range(&self) -> Option<&'static Range> {
         self.definition().and_then(|definition| definition.range.as_ref())
+    }
+
+    /// How rows that hold further rows are read on.
+    pub fn recursion(&self) -> Option<&'static Recursion> {
+        self.definition().and_then(|definition| definition.recursion.as_ref())
+    }
+
+    /// Whether an application that names no user means every user.
+    pub fn walks_users(&self) -> bool {
+        self.definition().is_some_and(|definition| definition.walks_users)
     }
 
     /// Whether columns of the order must lead the filter.

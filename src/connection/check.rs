@@ -15,6 +15,9 @@ use super::{
 use crate::dropin::{DropInFile, Node, RawConnection, Step};
 use crate::error::Fault;
 
+/// Levels of folders below the first that are read unless the connection says otherwise, as operators know it.
+const DEFAULT_DEPTH: i64 = 5;
+
 /// What the check of one connection came to. Faults and no connection, or the other way round.
 #[derive(Debug)]
 pub(super) struct Checked {
@@ -53,6 +56,8 @@ pub(super) fn check(
     let timeout = timeout(&mut values);
     let user_id = user_id(&mut values);
     let max_rows = values.integer::<i64>("MaxRows").and_then(|rows| u64::try_from(rows).ok());
+    let depth = values.integer::<i64>("DirectoryRetrievalDepth").unwrap_or(DEFAULT_DEPTH);
+    let directory_depth = u32::try_from(depth).ok();
     let page_size = values.integer("Pagesize");
     let read_only = values.boolean("Readonly", false);
     let mailbox_concurrency = values.integer("MailboxConcurrency").unwrap_or(4);
@@ -77,6 +82,7 @@ pub(super) fn check(
         user_id,
         max_rows,
         page_size,
+        directory_depth,
         read_only,
         mailbox_concurrency,
         activities,

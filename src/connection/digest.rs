@@ -23,6 +23,7 @@ pub(super) fn of(connection: &Connection) -> [u8; 32] {
         user_id,
         max_rows,
         page_size,
+        directory_depth,
         read_only,
         mailbox_concurrency,
         activities,
@@ -40,6 +41,7 @@ pub(super) fn of(connection: &Connection) -> [u8; 32] {
         .as_bytes());
     add(format!("{server_trust:?} {sign_in_urls:?}").as_bytes());
     add(format!("{max_rows:?} {page_size:?} {read_only:?} {mailbox_concurrency:?} {activities:?}").as_bytes());
+    add(format!("{directory_depth:?}").as_bytes());
     add(format!("{variables:?} {fixed_variables:?}").as_bytes());
     let client_secret = match &auth.credential {
         ClientCredential::None | ClientCredential::ManagedIdentity(_) => None,

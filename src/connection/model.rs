@@ -111,6 +111,8 @@ pub struct Connection {
     pub max_rows: Option<u64>,
     /// Rows asked for per page (`Pagesize`); absent = the largest the resource takes.
     pub page_size: Option<u32>,
+    /// How many levels below the first a query of folders goes (`DirectoryRetrievalDepth`, default 5); absent = all.
+    pub directory_depth: Option<u32>,
     /// Refuses Create, Update, Delete and Execute (`Readonly`).
     pub read_only: bool,
     /// How many requests may run at once against one mailbox (`MailboxConcurrency`, default 4).
@@ -284,7 +286,7 @@ pub struct Proxy {
 }
 
 /// The kinds of activity.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActivityKind {
     /// Reads rows.

@@ -259,6 +259,12 @@ pub const PROPERTIES: &[Property] = &[
         ALL,
         "The most rows of a query that gives no limit; -1 = no cap.",
     ),
+    used(
+        "DirectoryRetrievalDepth",
+        Kind::Integer(-1, 1000),
+        ALL,
+        "How deep queries of Files and MailFolders go: 0 = the first level, -1 = all of them; default 5.",
+    ),
     used("Pagesize", Kind::Integer(1, 1000), ALL, "The rows asked for per page."),
     used("Timeout", Kind::Integer(0, 3600), ALL, "The seconds one answer may take."),
     used(
@@ -374,12 +380,6 @@ pub const PROPERTIES: &[Property] = &[
         Kind::Boolean,
         Use::Ignored("The agent reads large objects side by side by itself."),
         "Whether to ask for pages side by side.",
-    ),
-    other(
-        "DirectoryRetrievalDepth",
-        Kind::Integer(-1, 1000),
-        Use::Ignored("Folders are read as deep as an activity asks."),
-        "How deep folders are read.",
     ),
     other(
         "PseudoColumns",

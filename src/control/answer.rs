@@ -17,6 +17,9 @@ use crate::query::{Encoding, End, Progress};
 /// little enough that the first rows leave at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// The longest header that says something about the rows: clients bound all headers together at 8 KiB and more.
+const HEADER_CHARACTERS: usize = 1024;
+
 /// Picks the encoding that the Accept header asks for.
 ///
 /// # Errors
@@ -51,11 +54,8 @@ fn media_type(encoding: Encoding) -> &'static str {
 /// # Errors
 /// The error of the first page; later ones cut the stream.
 pub(super) async fn rows(mut query: RunningQuery, encoding: Encoding) -> Result<Response, ActivityError> {
-    query.first().await?;
-    let run_id = HeaderValue::from_str(query.run_id());
-    // Which conditions Microsoft Graph could not evaluate, so that a slow query can be understood.
-    let residual = query.residual_fields().join(",");
-    let residual = HeaderValue::from_str(&residual).ok().filter(|value| !value.is_empty());
+    query.first(encoding).await?;
+    let told = told(&query);
 
     let mut head = Vec::with_capacity(CHUNK_BYTES);
     let columns_first = encoding == Encoding::Json && open(&query, &mut head);
@@ -83,9 +83,37 @@ pub(super) async fn rows(mut query: RunningQuery, encoding: Encoding) -> Result<
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(encoding)));
-    headers.extend(run_id.ok().map(|value| (HeaderName::from_static("x-run-id"), value)));
-    headers.extend(residual.map(|value| (HeaderName::from_static("x-evaluated-by-agent"), value)));
+    headers.extend(told);
     Ok(response)
+}
+
+/// What is known before the rows, as headers, for the forms that hold rows only.
+fn told(query: &RunningQuery) -> Vec<(HeaderName, HeaderValue)> {
+    let evaluated = query.evaluated();
+    let types: Vec<String> =
+        query.columns().iter().map(|(name, kind)| format!("{name}={}", kind.as_str())).collect();
+    [
+        ("x-run-id", query.run_id().to_owned()),
+        ("x-columns", types.join(",")),
+        ("x-evaluated-by-service", evaluated.service.clone().unwrap_or_default()),
+        ("x-evaluated-by-agent", evaluated.fields.join(",")),
+        ("x-sorted-by", evaluated.order.unwrap_or_default().to_owned()),
+        ("x-notes", query.notes().join(" ")),
+    ]
+    .into_iter()
+    .filter(|(_, text)| !text.is_empty())
+    .filter_map(|(name, text)| Some((HeaderName::from_static(name), header_text(&text)?)))
+    .collect()
+}
+
+/// Text as a header's value: what no header may hold is percent-encoded, and what is too long is cut.
+fn header_text(text: &str) -> Option<HeaderValue> {
+    let encoded = percent_encoding::utf8_percent_encode(text, percent_encoding::CONTROLS).to_string();
+    let cut = match encoded.char_indices().nth(HEADER_CHARACTERS) {
+        Some((end, _)) => format!("{}...", &encoded[..end]),
+        None => encoded,
+    };
+    HeaderValue::from_str(&cut).ok()
 }
 
 /// Begins the JSON document. The columns come first when they are known before the rows; those of a Graph path without
@@ -97,12 +125,17 @@ fn open(query: &RunningQuery, out: &mut Vec<u8>) -> bool {
         columns(query, out);
         out.push(b',');
     }
+    if !query.evaluated().is_empty() {
+        let evaluated = json!({"evaluated": query.evaluated()}).to_string();
+        out.extend_from_slice(evaluated[1..evaluated.len() - 1].as_bytes());
+        out.push(b',');
+    }
     out.extend_from_slice(b"\"rows\":[");
     known
 }
 
-/// Ends the answer: for JSON the rest of the document, for NDJSON a last line if something is missing. CSV has no place
-/// to say so; the run does (`GET /v1/runs/{id}`).
+/// Ends the answer: for JSON the rest of the document, for NDJSON a last line if something is missing or was passed over.
+/// CSV has no place to say so; the run does (`GET /v1/runs/{id}`).
 fn close(query: &RunningQuery, encoding: Encoding, end: &End, columns_first: bool, out: &mut Vec<u8>) {
     match encoding {
         Encoding::Json => {
@@ -115,11 +148,21 @@ fn close(query: &RunningQuery, encoding: Encoding, end: &End, columns_first: boo
             if let Some(reason) = &end.reason {
                 rest["reason"] = json!(reason);
             }
+            let notes: Vec<&String> = query.notes().iter().chain(&end.notes).collect();
+            if !notes.is_empty() {
+                rest["notes"] = json!(notes);
+            }
             let rest = rest.to_string();
             out.extend_from_slice(rest.strip_prefix('{').unwrap_or(&rest).as_bytes());
         }
-        Encoding::Ndjson if !end.complete => {
-            let line = json!({"@complete": false, "@reason": end.reason});
+        Encoding::Ndjson if !end.complete || !end.notes.is_empty() => {
+            let mut line = json!({"@complete": end.complete});
+            if let Some(reason) = &end.reason {
+                line["@reason"] = json!(reason);
+            }
+            if !end.notes.is_empty() {
+                line["@notes"] = json!(end.notes);
+            }
             out.extend_from_slice(line.to_string().as_bytes());
             out.push(b'\n');
         }

@@ -81,6 +81,7 @@ impl From<GraphError> for Problem {
                 Problem::new(StatusCode::BAD_GATEWAY, "outcome_unknown", detail)
             }
             GraphError::BadRequest { .. } => Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail),
+            GraphError::TooLarge { .. } => Problem::new(StatusCode::BAD_GATEWAY, "content_too_large", detail),
             GraphError::BadAnswer { .. } => Problem::new(StatusCode::BAD_GATEWAY, "bad_answer", detail),
             GraphError::Deadline => Problem::new(StatusCode::GATEWAY_TIMEOUT, "deadline", detail),
             GraphError::Cancelled => Problem::new(StatusCode::CONFLICT, "cancelled", detail),
@@ -108,7 +109,13 @@ impl From<ActivityError> for Problem {
         let (detail, log) = (error.message(), error.log_message());
         let mut problem = match error {
             ActivityError::BadRequest { code, field, .. } => {
-                let mut problem = Problem::new(StatusCode::BAD_REQUEST, code, detail);
+                let status = match code {
+                    "length_required" => StatusCode::LENGTH_REQUIRED,
+                    "local_files_off" => StatusCode::FORBIDDEN,
+                    "local_file_exists" | "local_file_busy" => StatusCode::CONFLICT,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                let mut problem = Problem::new(status, code, detail);
                 problem.field = field;
                 problem
             }
@@ -116,6 +123,22 @@ impl From<ActivityError> for Problem {
             ActivityError::ReadOnly { .. } => Problem::new(StatusCode::FORBIDDEN, "read_only", detail),
             ActivityError::Busy { retry_after, .. } => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(retry_after)
+            }
+            ActivityError::SignIn(error) => error.into(),
+            ActivityError::TooLarge { .. } => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+            }
+            ActivityError::NotKept { .. } => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_kept", detail)
+            }
+            // Both as the draft of the Idempotency-Key header wants them (section 2.7).
+            ActivityError::KeyInUse { run } => {
+                let mut problem = Problem::new(StatusCode::CONFLICT, "idempotency_key_in_use", detail);
+                problem.run_id = Some(run);
+                problem
+            }
+            ActivityError::KeyReused => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
             }
             ActivityError::Graph(error) => error.into(),
             ActivityError::NotShowable { .. } => {

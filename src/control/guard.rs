@@ -83,7 +83,7 @@ impl Guard {
         if !OPEN_PATHS.contains(&path) {
             self.check_caller(via, headers)?;
         }
-        check_media_type(method, headers)
+        check_media_type(method, path, headers)
     }
 
     fn check_host(&self, via: Via, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -142,7 +142,7 @@ fn check_fetch_site(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-fn check_media_type(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_media_type(method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
     let writes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
         || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
@@ -151,7 +151,19 @@ fn check_media_type(method: &Method, headers: &HeaderMap) -> Result<(), Refusal>
     }
     let media_type = only_value(headers, &header::CONTENT_TYPE).ok_or(Refusal::MediaType)?;
     let essence = media_type.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Refusal::MediaType) }
+    let known: &[&str] = match path.rsplit('/').next() {
+        Some("create" | "update" | "delete" | "run") => {
+            &["application/json", "application/x-ndjson", "application/ndjson", "text/csv"]
+        }
+        Some("execute") => &["application/json", "application/octet-stream"],
+        _ => &["application/json"],
+    };
+    // None of them can be sent by a form, nor by a script of a web page without asking first (CORS), which is refused.
+    if known.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+        Ok(())
+    } else {
+        Err(Refusal::MediaType)
+    }
 }
 
 /// The header's value when it occurs exactly once and is text; two different Host headers must not both be believed.
@@ -248,6 +260,15 @@ mod tests {
         for (extra, expected) in rows {
             let headers: Vec<_> = base.iter().chain(extra.iter()).copied().collect();
             assert_eq!(judge(tcp, &Method::POST, "/v1/agent/reload", &headers), *expected, "{extra:?}");
+        }
+        for (path, media_type, expected) in [
+            ("/v1/connections/a/create", "text/csv; charset=utf-8", Ok(())),
+            ("/v1/connections/a/delete", "application/x-ndjson", Ok(())),
+            ("/v1/connections/a/create", "text/plain", Err(Refusal::MediaType)),
+            ("/v1/connections/a/query", "text/csv", Err(Refusal::MediaType)),
+        ] {
+            let headers: Vec<_> = base.iter().copied().chain([("content-type", media_type)]).collect();
+            assert_eq!(judge(tcp, &Method::POST, path, &headers), expected, "{path} {media_type}");
         }
     }
 }

@@ -17,7 +17,7 @@ use super::CallContext;
 use super::bounds::{Stop, bounded};
 
 /// Longest silence in the middle of an answer.
-const LONGEST_SILENCE: Duration = Duration::from_secs(15);
+pub(super) const LONGEST_SILENCE: Duration = Duration::from_secs(15);
 
 /// Whether a request may have reached Graph.
 #[derive(Clone, Debug, Default)]

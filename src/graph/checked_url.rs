@@ -113,7 +113,7 @@ fn split_authority(raw: &str) -> (&str, &str) {
 }
 
 /// What the URL parser would silently drop or turn into something else is refused before it is parsed.
-fn check_text(text: &str) -> Result<(), &'static str> {
+pub(super) fn check_text(text: &str) -> Result<(), &'static str> {
     if text.chars().any(char::is_control) {
         return Err("has a control character");
     }

@@ -68,7 +68,7 @@ struct Ahead {
 
 impl GraphClient {
     /// The rows of a collection, page after page; `first` asks for the first page. Its headers are repeated on every
-    /// page. Nothing is sent before the first [`Pages::next`]. Must be used inside a tokio runtime.
+    /// page. Nothing is sent before [`Pages::begin`] or the first [`Pages::next`]. Must be used inside a tokio runtime.
     pub fn pages(self: &Arc<Self>, first: GraphRequest, context: CallContext) -> Pages {
         let walk = Walk { client: Arc::clone(self), request: first, context };
         Pages {
@@ -82,6 +82,15 @@ impl GraphClient {
 }
 
 impl Pages {
+    /// Asks for the first page now instead of at the first [`Pages::next`], which also says what is wrong with it.
+    pub fn begin(&mut self) {
+        if matches!(self.state, State::Start)
+            && let Err(error) = self.start()
+        {
+            self.state = State::Failed(error);
+        }
+    }
+
     /// The next rows, `None` after the last. A batch is never empty; an answer that is no collection is one row.
     /// May be dropped while it waits without losing a row.
     ///

@@ -335,6 +335,24 @@ impl Trimmed for Bytes {
     }
 }
 
+/// Cuts a page that is there as a whole, given to the scanner in pieces of `piece` bytes: its rows and the link to the
+/// next page. For fuzz targets; outside of them no page is ever held whole.
+///
+/// # Errors
+/// What is wrong with the page.
+#[doc(hidden)]
+pub fn scan_page(page: &[u8], piece: usize) -> Result<(Vec<Vec<u8>>, Option<String>), String> {
+    let mut scanner = PageScanner::new();
+    let (mut rows, mut link) = (Vec::new(), None);
+    let mut take = |batch: RowBatch| rows.extend(batch.rows().map(<[u8]>::to_vec));
+    for piece in page.chunks(piece.max(1)) {
+        take(scanner.feed(Bytes::copy_from_slice(piece)).map_err(|fault| format!("{fault:?}"))?);
+        link = scanner.take_new_link().or(link);
+    }
+    take(scanner.finish().map_err(|fault| format!("{fault:?}"))?);
+    Ok((rows, link))
+}
+
 #[cfg(test)]
 #[path = "scan_tests.rs"]
 mod tests;

@@ -13,11 +13,20 @@ pub(super) struct Progress {
     pub(super) renewed: bool,
     /// Whether the next attempt makes a connection of its own, because the last one led to a sick server.
     pub(super) new_connection: bool,
+    /// Whether the call asks for a content, which Graph may answer with a redirect to a pre-signed address.
+    pub(super) wants_content: bool,
+    /// When Graph lets this call be repeated. The governor keeps everybody else to it as well.
+    pub(super) not_before: Option<tokio::time::Instant>,
     /// Set when a write may have been done: by which attempt, and what happened to it.
     maybe_done: Option<(u32, String)>,
 }
 
 impl Progress {
+    /// For a call that asks for a content.
+    pub(super) fn for_content() -> Self {
+        Self { wants_content: true, ..Self::default() }
+    }
+
     /// A write may have been done: it was sent, and its outcome is not known.
     pub(super) fn note_unknown_outcome(&mut self, request: &GraphRequest, what: &str) {
         if is_write(request) {

@@ -1,4 +1,9 @@
 //! One condition with its column known and its value checked. Pure; decides neither who evaluates it nor how.
+//!
+//! A negative comparison is the exact opposite of the positive one and is kept as that: `x != 1` is "not (x = 1)". So a
+//! cell without value, of which no positive comparison holds, fulfils every negative one, as with OData's `ne` and `not`.
+
+use std::fmt;
 
 use serde_json::Value;
 
@@ -6,28 +11,31 @@ use super::error::QueryError;
 use super::like::Like;
 use super::literal::Literal;
 use super::request::{Condition, Operator};
+use super::tree::Tree;
 use crate::catalog::{Column, ColumnKind};
 
 /// The most values of one `in`.
 const MOST_VALUES: usize = 1000;
+/// The values of a list that are shown where conditions are named.
+const SHOWN_VALUES: usize = 5;
 
 /// A checked condition.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Checked {
     /// The column.
     pub(super) column: Column,
+    /// Whether the opposite must hold.
+    pub(super) negated: bool,
     /// What must hold.
     pub(super) test: Test,
 }
 
-/// What must hold of a cell.
+/// What must hold of a cell. Nothing but `IsNull` holds of a cell without value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Test {
     /// It has no value.
     IsNull,
-    /// It has a value.
-    IsNotNull,
-    /// It compares so. As in OData, nothing but "not equal" holds of a cell without value.
+    /// It compares so.
     Compare(Comparison, Literal),
     /// It is one of these.
     OneOf(Vec<Literal>),
@@ -39,7 +47,6 @@ pub(super) enum Test {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparison {
     Equal,
-    NotEqual,
     Greater,
     GreaterOrEqual,
     Less,
@@ -51,11 +58,31 @@ impl Comparison {
     pub(super) fn odata(self) -> &'static str {
         match self {
             Self::Equal => "eq",
-            Self::NotEqual => "ne",
             Self::Greater => "gt",
             Self::GreaterOrEqual => "ge",
             Self::Less => "lt",
             Self::LessOrEqual => "le",
+        }
+    }
+
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+        }
+    }
+
+    /// The OData operator of the opposite, for cells with a value.
+    pub(super) fn opposite(self) -> &'static str {
+        match self {
+            Self::Equal => "ne",
+            Self::Greater => "le",
+            Self::GreaterOrEqual => "lt",
+            Self::Less => "ge",
+            Self::LessOrEqual => "gt",
         }
     }
 }
@@ -64,68 +91,104 @@ impl Comparison {
 ///
 /// # Errors
 /// A sentence naming the field, what is wrong and an example.
-pub(super) fn check(column: &Column, condition: &Condition) -> Result<Checked, QueryError> {
-    let value = &condition.value;
-    let compare = |comparison| -> Result<Test, QueryError> {
+pub(super) fn check(column: &Column, condition: &Condition) -> Result<Tree, QueryError> {
+    use Operator as Op;
+    let (value, operator) = (&condition.value, condition.operator);
+    let is = |test| Tree::Is(Checked { column: column.clone(), negated: false, test });
+    let compare = |comparison, value: &Value| {
         let literal = Literal::parse(column, value)?;
         ordered(column, comparison, &literal)?;
-        Ok(match (comparison, literal) {
-            (Comparison::Equal, Literal::Null) => Test::IsNull,
-            (Comparison::NotEqual, Literal::Null) => Test::IsNotNull,
-            (_, literal) => Test::Compare(comparison, literal),
-        })
+        Ok::<Tree, QueryError>(is(match literal {
+            Literal::Null => Test::IsNull,
+            literal => Test::Compare(comparison, literal),
+        }))
     };
-    let test = match condition.operator {
-        Operator::Equal => compare(Comparison::Equal)?,
-        Operator::NotEqual => compare(Comparison::NotEqual)?,
-        Operator::Greater => compare(Comparison::Greater)?,
-        Operator::GreaterOrEqual => compare(Comparison::GreaterOrEqual)?,
-        Operator::Less => compare(Comparison::Less)?,
-        Operator::LessOrEqual => compare(Comparison::LessOrEqual)?,
-        Operator::IsNull => Test::IsNull,
-        Operator::IsNotNull => Test::IsNotNull,
-        Operator::In => Test::OneOf(values(column, value)?),
-        Operator::Like => like(Like::parse(text(column, "like", value, "\"Report%\"")?)),
-        Operator::Contains => {
-            Test::Like(Like::Contains(text(column, "contains", value, "\"report\"")?.to_owned()))
+    let text = |example| text(column, operator, value, example).map(str::to_owned);
+    let positive = match operator {
+        Op::Equal | Op::NotEqual => compare(Comparison::Equal, value)?,
+        Op::Greater => compare(Comparison::Greater, value)?,
+        Op::GreaterOrEqual => compare(Comparison::GreaterOrEqual, value)?,
+        Op::Less => compare(Comparison::Less, value)?,
+        Op::LessOrEqual => compare(Comparison::LessOrEqual, value)?,
+        Op::Between | Op::NotBetween => {
+            let (low, high) = two(column, operator, value)?;
+            let low = compare(Comparison::GreaterOrEqual, low)?;
+            Tree::all(vec![low, compare(Comparison::LessOrEqual, high)?])
         }
-        Operator::StartsWith => {
-            Test::Like(Like::StartsWith(text(column, "starts-with", value, "\"Report\"")?.to_owned()))
-        }
+        Op::IsNull | Op::IsNotNull => is(Test::IsNull),
+        Op::In | Op::NotIn => is(Test::OneOf(values(column, operator, value)?)),
+        Op::Like | Op::NotLike => match Like::parse(&text("\"Report%\"")?) {
+            Like::Anything => is(Test::IsNull).negated(),
+            Like::Exactly(text) => is(Test::Compare(Comparison::Equal, Literal::Text(text))),
+            pattern => is(Test::Like(pattern)),
+        },
+        Op::Contains | Op::NotContains => is(Test::Like(Like::Contains(text("\"report\"")?))),
+        Op::StartsWith | Op::NotStartsWith => is(Test::Like(Like::StartsWith(text("\"Report\"")?))),
+        Op::EndsWith | Op::NotEndsWith => is(Test::Like(Like::EndsWith(text("\"report\"")?))),
     };
-    Ok(Checked { column: column.clone(), test })
+    Ok(match operator {
+        Op::NotEqual
+        | Op::NotBetween
+        | Op::IsNotNull
+        | Op::NotIn
+        | Op::NotLike
+        | Op::NotContains
+        | Op::NotStartsWith
+        | Op::NotEndsWith => positive.negated(),
+        _ => positive,
+    })
 }
 
-fn like(pattern: Like) -> Test {
-    match pattern {
-        Like::Anything => Test::IsNotNull,
-        Like::Exactly(text) => Test::Compare(Comparison::Equal, Literal::Text(text)),
-        pattern => Test::Like(pattern),
+fn two<'a>(
+    column: &Column,
+    operator: Operator,
+    value: &'a Value,
+) -> Result<(&'a Value, &'a Value), QueryError> {
+    match value.as_array().map(Vec::as_slice) {
+        Some([low, high]) => Ok((low, high)),
+        _ => {
+            let (name, operator, example) = (&column.name, operator.as_str(), column.kind.example());
+            let message = format!(
+                "The condition on '{name}' has the operator '{operator}' and needs an array of two values. Write for \
+                 example {{\"field\":\"{name}\",\"operator\":\"{operator}\",\"value\":[{example}, {example}]}}."
+            );
+            Err(QueryError::field("bad_value", name, message))
+        }
     }
 }
 
-fn values(column: &Column, value: &Value) -> Result<Vec<Literal>, QueryError> {
+fn values(column: &Column, operator: Operator, value: &Value) -> Result<Vec<Literal>, QueryError> {
     let fault = |what: &str| {
         let message = format!(
-            "The condition on '{}' {what}. Write for example {{\"field\":\"{}\",\"operator\":\"in\",\"value\":[{}]}}.",
+            "The condition on '{}' {what}. Write for example {{\"field\":\"{}\",\"operator\":\"{}\",\"value\":[{}]}}.",
             column.name,
             column.name,
+            operator.as_str(),
             column.kind.example()
         );
         QueryError::field("bad_value", &column.name, message)
     };
     let list = value.as_array().filter(|list| !list.is_empty());
-    let list = list.ok_or_else(|| fault("has the operator 'in' and needs an array of values"))?;
+    let list = list.ok_or_else(|| {
+        let needs = format!("has the operator '{}' and needs an array of values", operator.as_str());
+        fault(&needs)
+    })?;
     if list.len() > MOST_VALUES {
         return Err(fault(&format!("has {} values; {MOST_VALUES} are the most", list.len())));
     }
     if list.iter().any(Value::is_null) {
-        return Err(fault("has null among its values, which 'in' never finds: use 'is null' for it"));
+        return Err(fault("has null among its values, which a list never finds: use 'is null' for it"));
     }
     list.iter().map(|value| Literal::parse(column, value)).collect()
 }
 
-fn text<'a>(column: &Column, operator: &str, value: &'a Value, example: &str) -> Result<&'a str, QueryError> {
+fn text<'a>(
+    column: &Column,
+    operator: Operator,
+    value: &'a Value,
+    example: &str,
+) -> Result<&'a str, QueryError> {
+    let operator = operator.as_str();
     let textual = matches!(column.kind, ColumnKind::String | ColumnKind::Json | ColumnKind::Any);
     if !textual {
         let message = format!(
@@ -148,7 +211,7 @@ fn text<'a>(column: &Column, operator: &str, value: &'a Value, example: &str) ->
 
 /// Truth values, UUIDs, bytes and JSON have no order, and nothing is greater than null.
 fn ordered(column: &Column, comparison: Comparison, literal: &Literal) -> Result<(), QueryError> {
-    if matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
+    if comparison == Comparison::Equal {
         return Ok(());
     }
     let name = &column.name;
@@ -166,4 +229,31 @@ fn ordered(column: &Column, comparison: Comparison, literal: &Literal) -> Result
         return Err(QueryError::field("bad_operator", name, message));
     }
     Ok(())
+}
+
+/// As a reader of SQL would write it; values are cut, because it is shown in answers and headers.
+impl fmt::Display for Checked {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = if self.negated { "not " } else { "" };
+        let name = &self.column.name;
+        match &self.test {
+            Test::IsNull => write!(formatter, "{name} is {not}null"),
+            Test::Compare(comparison, literal) => {
+                let operator = match (comparison, self.negated) {
+                    (Comparison::Equal, true) => return write!(formatter, "{name} != {}", literal.odata()),
+                    (_, true) => {
+                        return write!(formatter, "not {name} {} {}", comparison.sql(), literal.odata());
+                    }
+                    (comparison, false) => comparison.sql(),
+                };
+                write!(formatter, "{name} {operator} {}", literal.odata())
+            }
+            Test::OneOf(values) => {
+                let shown: Vec<String> = values.iter().take(SHOWN_VALUES).map(Literal::odata).collect();
+                let rest = if values.len() > SHOWN_VALUES { ", …" } else { "" };
+                write!(formatter, "{name} {not}in ({}{rest})", shown.join(", "))
+            }
+            Test::Like(pattern) => write!(formatter, "{name} {not}{pattern}"),
+        }
+    }
 }

@@ -26,11 +26,27 @@ pub enum QueryError {
         /// What is wrong and what to ask for instead.
         message: String,
     },
+    /// The rows cannot be held as the request would need; nothing of the answer was delivered.
+    #[error("{message}")]
+    TooLarge {
+        /// Which bound was passed and what to ask for instead.
+        message: String,
+    },
 }
 
 impl QueryError {
     pub(crate) fn field(code: &'static str, field: &str, message: impl Into<String>) -> Self {
         Self::BadRequest { code, field: Some(field.to_owned()), message: message.into() }
+    }
+
+    /// The same with its place in the request: `… (conditions[2].or[1])`.
+    pub(super) fn at(self, place: &str) -> Self {
+        match self {
+            Self::BadRequest { code, field, message } => {
+                Self::BadRequest { code, field, message: format!("{message} (At {place}.)") }
+            }
+            other => other,
+        }
     }
 
     pub(crate) fn request(code: &'static str, message: impl Into<String>) -> Self {

@@ -1,5 +1,7 @@
 //! SQL LIKE patterns: `%` for any text, `_` for one character, without regard to case. Pure.
 
+use super::literal::quoted;
+
 /// What a pattern comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Like {
@@ -20,6 +22,21 @@ pub(super) enum Like {
         /// The whole pattern, folded, as characters.
         pattern: Vec<char>,
     },
+}
+
+impl std::fmt::Display for Like {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anything => formatter.write_str("like '%'"),
+            Self::Exactly(text) => write!(formatter, "like {}", quoted(text)),
+            Self::StartsWith(text) => write!(formatter, "starts-with {}", quoted(text)),
+            Self::EndsWith(text) => write!(formatter, "ends-with {}", quoted(text)),
+            Self::Contains(text) => write!(formatter, "contains {}", quoted(text)),
+            Self::General { pattern, .. } => {
+                write!(formatter, "like {}", quoted(&pattern.iter().collect::<String>()))
+            }
+        }
+    }
 }
 
 impl Like {

@@ -4,23 +4,35 @@ mod condition;
 mod decode;
 mod encode;
 mod error;
+mod feed;
 mod like;
 mod literal;
+mod nodes;
 mod odata;
+mod operator;
 mod pipeline;
+mod places;
 mod plan;
 mod plan_object;
 #[cfg(test)]
 mod plan_tests;
 mod request;
 mod residual;
+mod scan;
+mod skipped;
+mod sort;
+mod split;
 mod stream;
 #[cfg(test)]
 pub(crate) mod test_support;
+mod time_range;
+mod tree;
 
 pub use encode::Encoding;
 pub use error::QueryError;
-pub use plan::{Cell, Plan, plan};
+pub use plan::{Cell, Evaluated, Plan, Refused, Scan, Then, plan};
 pub use request::*;
 pub use residual::Residual;
+pub use scan::{Descend, Folders, Maker};
+pub use sort::SortKey;
 pub use stream::{End, Progress, RowStream};

@@ -1,5 +1,6 @@
-//! Checked conditions as `$filter` text, as far as the service can evaluate them. Pure. A condition that the service
-//! knows only roughly is sent roughly and left with the agent too, so that fewer rows travel and none is wrong.
+//! One checked condition as `$filter` text, as far as the service can evaluate it. Pure. A condition that the service
+//! knows only roughly is sent roughly and left with the agent too, so that fewer rows travel and none is wrong. What is
+//! sent always holds of every wanted row; where that is not sure, nothing is sent.
 
 use super::condition::{Checked, Comparison, Test};
 use super::like::Like;
@@ -8,100 +9,167 @@ use crate::catalog::{Column, FilterOps, Home};
 
 /// The longest `or` chain and the most values of `in (…)` sent: directory objects take fifteen, and Outlook's front
 /// doors cut long URLs.
-const MOST_ALTERNATIVES: usize = 15;
+pub(super) const MOST_ALTERNATIVES: usize = 15;
 
-/// What of a condition goes to the service.
+/// Columns of Outlook that every row has, so that the opposite of a comparison needs no second look for rows without a
+/// value, and "not before 1900" leaves no row out.
+pub(super) const ALWAYS_PRESENT: [&str; 3] = ["receivedDateTime", "createdDateTime", "lastModifiedDateTime"];
+
+/// How the parts of a filter's text are joined, to know where it needs parentheses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Joined {
+    /// One term.
+    #[default]
+    One,
+    /// Terms joined by `and`.
+    And,
+    /// Terms joined by `or`.
+    Or,
+}
+
+/// What goes to the service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pushed {
-    /// Text for `$filter`, not yet percent-encoded; absent: nothing.
-    pub(super) filter: Option<String>,
-    /// Whether the agent must evaluate the condition as well.
-    pub(super) residual: bool,
+    /// Text for `$filter`, not yet percent-encoded.
+    pub(super) filter: String,
+    /// How it is joined.
+    pub(super) joined: Joined,
+    /// How many terms it has.
+    pub(super) terms: usize,
+    /// Whether exactly the wanted rows satisfy it; otherwise the agent must evaluate the condition as well.
+    pub(super) exact: bool,
     /// Whether a directory object needs an advanced query for it.
     pub(super) advanced: bool,
 }
 
 impl Pushed {
     fn exact(filter: String) -> Self {
-        Self { filter: Some(filter), residual: false, advanced: false }
+        Self { filter, terms: 1, exact: true, ..Self::default() }
     }
 
     fn rough(filter: String) -> Self {
-        Self { filter: Some(filter), residual: true, advanced: false }
-    }
-
-    fn agent_only() -> Self {
-        Self { filter: None, residual: true, advanced: false }
+        Self { exact: false, ..Self::exact(filter) }
     }
 
     fn advanced(mut self) -> Self {
         self.advanced = true;
         self
     }
-}
 
-/// What of `condition` goes to the service.
-pub(super) fn push(condition: &Checked, home: Home) -> Pushed {
-    let column = &condition.column;
-    let path = column.odata_path();
-    let can = |operators| column.filter.has(operators);
-    match &condition.test {
-        Test::IsNull if can(FilterOps::NULL) => Pushed::exact(format!("{path} eq null")).advanced(),
-        Test::IsNotNull if can(FilterOps::NULL.and(FilterOps::NE)) => {
-            Pushed::exact(format!("{path} ne null")).advanced()
+    /// Several joined by `word`.
+    pub(super) fn join(parts: Vec<Self>, joined: Joined) -> Self {
+        let word = if joined == Joined::Or { " or " } else { " and " };
+        let terms = parts.iter().map(|part| part.terms).sum();
+        let (exact, advanced) = (parts.iter().all(|part| part.exact), parts.iter().any(|part| part.advanced));
+        let joined =
+            if parts.len() > 1 { joined } else { parts.first().map_or(Joined::One, |part| part.joined) };
+        let texts: Vec<String> = parts.iter().map(|part| part.inside(joined)).collect();
+        Self { filter: texts.join(word), joined, terms, exact, advanced }
+    }
+
+    /// Its text as a part of something joined by `outer`.
+    pub(super) fn inside(&self, outer: Joined) -> String {
+        if self.joined == Joined::One || self.joined == outer {
+            self.filter.clone()
+        } else {
+            format!("({})", self.filter)
         }
-        Test::IsNull | Test::IsNotNull => Pushed::agent_only(),
-        Test::Compare(comparison, literal) => compare(&path, column, *comparison, literal),
-        Test::OneOf(values) => one_of(&path, column, values, home),
-        Test::Like(pattern) => like(&path, column, pattern),
     }
 }
 
-fn compare(path: &str, column: &Column, comparison: Comparison, literal: &Literal) -> Pushed {
+/// What of `condition` goes to the service; `None`: nothing.
+pub(super) fn push(condition: &Checked, home: Home) -> Option<Pushed> {
+    let column = &condition.column;
+    let path = column.odata_path();
+    let can = |operators| column.filter.has(operators);
+    match (&condition.test, condition.negated) {
+        (Test::IsNull, false) => {
+            can(FilterOps::NULL).then(|| Pushed::exact(format!("{path} eq null")).advanced())
+        }
+        (Test::IsNull, true) => can(FilterOps::NULL.and(FilterOps::NE))
+            .then(|| Pushed::exact(format!("{path} ne null")).advanced()),
+        (Test::Compare(comparison, literal), false) => compare(&path, column, *comparison, literal),
+        (Test::Compare(Comparison::Equal, literal), true) => {
+            can(FilterOps::NE).then(|| Pushed::exact(format!("{path} ne {}", literal.odata())).advanced())
+        }
+        (Test::Compare(comparison, literal), true) => {
+            let able = match comparison {
+                Comparison::Greater => FilterOps::LE,
+                Comparison::Less => FilterOps::GE,
+                _ => FilterOps::GT_LT,
+            };
+            let text = format!("{path} {} {}", comparison.opposite(), literal.odata());
+            can(able).then(|| or_null(column, Pushed::exact(text))).flatten()
+        }
+        (Test::OneOf(values), negated) => one_of(&path, column, values, home, negated),
+        (Test::Like(pattern), false) => like(&path, column, pattern),
+        (Test::Like(pattern), true) if can(FilterOps::NOT) => {
+            let positive = like(&path, column, pattern).filter(|pushed| pushed.exact)?;
+            or_null(column, Pushed { filter: format!("not({})", positive.filter), ..positive }.advanced())
+        }
+        (Test::Like(_), true) => None,
+    }
+}
+
+/// Of a cell without value every opposite holds, which OData says of `ne` only: so `null` is asked for as well.
+fn or_null(column: &Column, pushed: Pushed) -> Option<Pushed> {
+    if ALWAYS_PRESENT.contains(&column.name.as_str()) {
+        return Some(pushed);
+    }
+    if !column.filter.has(FilterOps::NULL) {
+        return None;
+    }
+    let null = Pushed::exact(format!("{} eq null", column.odata_path())).advanced();
+    Some(Pushed::join(vec![pushed, null], Joined::Or))
+}
+
+fn compare(path: &str, column: &Column, comparison: Comparison, literal: &Literal) -> Option<Pushed> {
     let can = |operators| column.filter.has(operators);
     let text = |operator: &str| format!("{path} {operator} {}", literal.odata());
-    let operator = comparison.odata();
+    let exact = || Some(Pushed::exact(text(comparison.odata())));
     match comparison {
-        Comparison::Equal if can(FilterOps::EQ) => Pushed::exact(text(operator)),
-        Comparison::NotEqual if can(FilterOps::NE) => Pushed::exact(text(operator)).advanced(),
-        Comparison::GreaterOrEqual if can(FilterOps::GE) => Pushed::exact(text(operator)),
-        Comparison::LessOrEqual if can(FilterOps::LE) => Pushed::exact(text(operator)),
-        Comparison::Greater | Comparison::Less if can(FilterOps::GT_LT) => Pushed::exact(text(operator)),
-        Comparison::Greater if can(FilterOps::GE) => Pushed::rough(text("ge")),
-        Comparison::Less if can(FilterOps::LE) => Pushed::rough(text("le")),
-        _ => Pushed::agent_only(),
+        Comparison::Equal if can(FilterOps::EQ) => exact(),
+        Comparison::GreaterOrEqual if can(FilterOps::GE) => exact(),
+        Comparison::LessOrEqual if can(FilterOps::LE) => exact(),
+        Comparison::Greater | Comparison::Less if can(FilterOps::GT_LT) => exact(),
+        Comparison::Greater if can(FilterOps::GE) => Some(Pushed::rough(text("ge"))),
+        Comparison::Less if can(FilterOps::LE) => Some(Pushed::rough(text("le"))),
+        _ => None,
     }
 }
 
 /// Directory objects know `in`; Outlook knows `or` only.
-fn one_of(path: &str, column: &Column, values: &[Literal], home: Home) -> Pushed {
-    if values.len() > MOST_ALTERNATIVES {
-        return Pushed::agent_only();
+fn one_of(path: &str, column: &Column, values: &[Literal], home: Home, negated: bool) -> Option<Pushed> {
+    if values.is_empty() || values.len() > MOST_ALTERNATIVES {
+        return None;
     }
-    if home == Home::Directory && column.filter.has(FilterOps::IN) {
+    if home == Home::Directory && column.filter.has(FilterOps::IN) && values.len() > 1 && !negated {
         let list: Vec<String> = values.iter().map(Literal::odata).collect();
-        return Pushed::exact(format!("{path} in ({})", list.join(",")));
+        return Some(Pushed::exact(format!("{path} in ({})", list.join(","))));
     }
-    if !column.filter.has(FilterOps::EQ) {
-        return Pushed::agent_only();
-    }
-    let chain: Vec<String> = values.iter().map(|value| format!("{path} eq {}", value.odata())).collect();
-    Pushed::exact(match chain.as_slice() {
-        [only] => only.clone(),
-        chain => format!("({})", chain.join(" or ")),
-    })
+    let (able, operator, joined) = match negated {
+        false => (FilterOps::EQ, "eq", Joined::Or),
+        true => (FilterOps::NE, "ne", Joined::And),
+    };
+    let term = |value: &Literal| {
+        let pushed = Pushed::exact(format!("{path} {operator} {}", value.odata()));
+        if negated { pushed.advanced() } else { pushed }
+    };
+    column.filter.has(able).then(|| Pushed::join(values.iter().map(term).collect(), joined))
 }
 
-fn like(path: &str, column: &Column, pattern: &Like) -> Pushed {
+fn like(path: &str, column: &Column, pattern: &Like) -> Option<Pushed> {
     let can = |operators| column.filter.has(operators);
     let call = |function: &str, text: &str| format!("{function}({path},{})", quoted(text));
     match pattern {
-        Like::StartsWith(text) if can(FilterOps::STARTS) => Pushed::exact(call("startswith", text)),
-        Like::EndsWith(text) if can(FilterOps::ENDS) => Pushed::exact(call("endswith", text)).advanced(),
-        Like::Contains(text) if can(FilterOps::CONTAINS) => Pushed::exact(call("contains", text)),
-        Like::General { prefix, .. } if !prefix.is_empty() && can(FilterOps::STARTS) => {
-            Pushed::rough(call("startswith", prefix))
+        Like::StartsWith(text) if can(FilterOps::STARTS) => Some(Pushed::exact(call("startswith", text))),
+        Like::EndsWith(text) if can(FilterOps::ENDS) => {
+            Some(Pushed::exact(call("endswith", text)).advanced())
         }
-        _ => Pushed::agent_only(),
+        Like::Contains(text) if can(FilterOps::CONTAINS) => Some(Pushed::exact(call("contains", text))),
+        Like::General { prefix, .. } if !prefix.is_empty() && can(FilterOps::STARTS) => {
+            Some(Pushed::rough(call("startswith", prefix)))
+        }
+        _ => None,
     }
 }

@@ -1,5 +1,5 @@
-//! Rows in, encoded rows out: decode, evaluate what the service did not, leave out the offset, stop at the limit. Pure:
-//! knows nothing of requests and never waits.
+//! Rows in, encoded rows out: decode, evaluate what the service did not, sort what it did not, leave out the offset, stop
+//! at the limit. Pure: knows nothing of requests and never waits.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,11 @@ use super::decode::{Decoder, note_keys};
 use super::encode::{Encoder, Encoding};
 use super::error::QueryError;
 use super::plan::{Cell, Plan};
+use super::sort::{SortedRows, Sorter};
 use crate::graph::GraphError;
+
+/// Sorted rows go out in pieces of about so many bytes.
+const PIECE: usize = 64 * 1024;
 
 /// How a query ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +20,17 @@ pub struct End {
     pub complete: bool,
     /// Why not, and what to do.
     pub reason: Option<String>,
+    /// What else a reader of the answer must know and nobody knew before the rows came: sentences.
+    pub notes: Vec<String>,
 }
 
 impl End {
     pub(super) fn complete() -> Self {
-        Self { complete: true, reason: None }
+        Self { complete: true, reason: None, notes: Vec::new() }
+    }
+
+    pub(super) fn incomplete(reason: String) -> Self {
+        Self { complete: false, reason: Some(reason), notes: Vec::new() }
     }
 }
 
@@ -39,6 +49,10 @@ pub(super) struct Pipeline {
     encoder: Option<Encoder>,
     header_written: bool,
     cap: Option<Cap>,
+    /// Takes the rows while they come, if they are to be sorted.
+    sorter: Option<Sorter>,
+    /// The sorted rows that are still to go out.
+    sorted: Option<SortedRows>,
     skipped: u64,
     delivered: u64,
     seen: Vec<String>,
@@ -55,6 +69,8 @@ impl Pipeline {
         let seen = plan.columns.iter().map(|column| column.name.clone()).collect();
         Self {
             decoder: Decoder::new(&plan.slots),
+            sorter: (!plan.sort.is_empty()).then(|| Sorter::new(plan.sort.clone())),
+            sorted: None,
             plan,
             encoder: None,
             header_written: false,
@@ -96,36 +112,38 @@ impl Pipeline {
         self.plan.limit.is_some_and(|limit| self.delivered >= limit).then(End::complete)
     }
 
+    /// Whether rows come only after all of them were looked at.
+    pub(super) fn sorts(&self) -> bool {
+        self.sorter.is_some()
+    }
+
     /// Whether the columns are still to be found in the rows of the next [`Pipeline::push`], which should bring many.
     pub(super) fn wants_sample(&self, encoding: Encoding) -> bool {
         self.plan.whole_rows && encoding == Encoding::Csv && self.encoder.is_none()
     }
 
-    /// Takes some rows, and tells whether the query has ended with them.
+    /// Looks at the first rows for their columns, see [`Pipeline::wants_sample`].
+    pub(super) fn sample<'row>(&mut self, rows: impl Iterator<Item = &'row [u8]>) -> Result<(), QueryError> {
+        for row in rows {
+            self.see(row)?;
+        }
+        self.use_seen_columns();
+        Ok(())
+    }
+
+    /// Takes some rows of one scan, whose place has these cells, and tells whether the query has ended with them.
     pub(super) fn push<'row>(
         &mut self,
         rows: impl Iterator<Item = &'row [u8]>,
+        places: &[Vec<u8>],
         encoding: Encoding,
         out: &mut Vec<u8>,
     ) -> Result<Option<End>, QueryError> {
-        if self.wants_sample(encoding) {
-            let rows: Vec<&[u8]> = rows.collect();
-            for row in &rows {
-                self.see(row)?;
-            }
-            self.use_seen_columns();
-            return self.push_decoded(rows.into_iter(), encoding, out);
+        match self.sorter {
+            // The header comes with the first row that goes out.
+            Some(_) => self.make_encoder(encoding),
+            None => self.begin(encoding, out),
         }
-        self.push_decoded(rows, encoding, out)
-    }
-
-    fn push_decoded<'row>(
-        &mut self,
-        rows: impl Iterator<Item = &'row [u8]>,
-        encoding: Encoding,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<End>, QueryError> {
-        self.begin(encoding, out);
         let mut cells = vec![None; self.decoder.slots()];
         for row in rows {
             if self.end().is_some() {
@@ -138,24 +156,95 @@ impl Pipeline {
             if !self.plan.residual.iter().all(|condition| condition.holds(&cells)) {
                 continue;
             }
+            if let Some(mut sorter) = self.sorter.take() {
+                let most = self.wanted();
+                let taken = sorter.take(
+                    |cell| cell_of(cell, &cells, places),
+                    most,
+                    || {
+                        let mut written = Vec::new();
+                        self.write(row, &cells, places, encoding, true, &mut written)?;
+                        Ok(written)
+                    },
+                );
+                self.sorter = Some(sorter);
+                taken?;
+                continue;
+            }
             if self.skipped < self.plan.offset {
                 self.skipped += 1;
                 continue;
             }
-            if let Some(cap) = self.cap.as_ref().filter(|cap| self.delivered >= cap.rows) {
-                return Ok(Some(End { complete: false, reason: Some(cap.reason.clone()) }));
+            if let Some(end) = self.capped() {
+                return Ok(Some(end));
             }
-            self.write(row, &cells, encoding, out)?;
+            self.write(row, &cells, places, encoding, self.delivered == 0, out)?;
             self.delivered += 1;
         }
         Ok(self.end())
     }
 
+    /// All rows have come: the order of those that were held for sorting is settled now.
+    pub(super) fn settle(&mut self) {
+        if let Some(mut sorter) = self.sorter.take() {
+            let mut rows = sorter.finish();
+            self.skipped =
+                rows.by_ref().take(usize::try_from(self.plan.offset).unwrap_or(usize::MAX)).count() as u64;
+            self.sorted = Some(rows);
+        }
+    }
+
+    /// Whether sorting is over: no more rows are taken.
+    pub(super) fn settled(&self) -> bool {
+        !self.plan.sort.is_empty() && self.sorter.is_none()
+    }
+
+    /// Appends some of the sorted rows. `None` when there are none (left); then the query has ended.
+    pub(super) fn emit(&mut self, encoding: Encoding, out: &mut Vec<u8>) -> Option<Option<End>> {
+        let mut rows = self.sorted.take()?;
+        self.begin(encoding, out);
+        let full = out.len() + PIECE;
+        while out.len() < full {
+            let row = rows.next()?;
+            if let Some(end) = self.end().or_else(|| self.capped()) {
+                return Some(Some(end));
+            }
+            if encoding == Encoding::Json && self.delivered > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&row);
+            self.delivered += 1;
+        }
+        self.sorted = Some(rows);
+        Some(None)
+    }
+
+    /// The end, if one more row would pass a bound that the caller did not set.
+    fn capped(&self) -> Option<End> {
+        let cap = self.cap.as_ref().filter(|cap| self.delivered >= cap.rows)?;
+        Some(End::incomplete(cap.reason.clone()))
+    }
+
+    /// How many rows are worth holding for sorting: one more than a bound, to know whether it cut anything.
+    fn wanted(&self) -> u64 {
+        let cap = self.cap.as_ref().map(|cap| cap.rows.saturating_add(1));
+        let most = [self.plan.limit, cap].into_iter().flatten().min().unwrap_or(u64::MAX);
+        most.saturating_add(self.plan.offset)
+    }
+
     /// Makes the encoder and writes the header, once.
     pub(super) fn begin(&mut self, encoding: Encoding, out: &mut Vec<u8>) {
-        let encoder = self.encoder.get_or_insert_with(|| Encoder::new(encoding, self.seen.clone()));
-        if !std::mem::replace(&mut self.header_written, true) {
+        self.make_encoder(encoding);
+        if let Some(encoder) = &self.encoder
+            && !std::mem::replace(&mut self.header_written, true)
+        {
             encoder.header(out);
+        }
+    }
+
+    fn make_encoder(&mut self, encoding: Encoding) {
+        if self.encoder.is_none() {
+            self.encoder = Some(Encoder::new(encoding, self.seen.clone()));
         }
     }
 
@@ -163,10 +252,11 @@ impl Pipeline {
         &mut self,
         row: &[u8],
         cells: &[Option<&[u8]>],
+        places: &[Vec<u8>],
         encoding: Encoding,
+        first: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), QueryError> {
-        let first = self.delivered == 0;
         if self.plan.whole_rows {
             self.see(row)?;
             if encoding != Encoding::Csv {
@@ -177,16 +267,8 @@ impl Pipeline {
             }
             self.refuse_new_columns()?;
         }
-        let cell = |cell: &Cell| match cell {
-            Cell::Slot(slot) => cells.get(*slot).copied().flatten(),
-            Cell::Constant(_) => None,
-        };
         let Some(encoder) = &self.encoder else { return Ok(()) };
-        let row = self.plan.cells.iter().map(|source| match source {
-            Cell::Constant(text) => Some(text.as_slice()),
-            slot => cell(slot),
-        });
-        encoder.row(row, first, out);
+        encoder.row(self.plan.cells.iter().map(|cell| cell_of(*cell, cells, places)), first, out);
         Ok(())
     }
 
@@ -216,6 +298,13 @@ impl Pipeline {
                 ),
             }),
         }
+    }
+}
+
+fn cell_of<'row>(cell: Cell, cells: &[Option<&'row [u8]>], places: &'row [Vec<u8>]) -> Option<&'row [u8]> {
+    match cell {
+        Cell::Slot(slot) => cells.get(slot).copied().flatten(),
+        Cell::Place(place) => places.get(place).map(Vec::as_slice),
     }
 }
 

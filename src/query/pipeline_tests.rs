@@ -14,6 +14,7 @@ fn pipeline(request: Value) -> Pipeline {
             &serde_json::from_value(request).unwrap(),
             &connection(|_| {}),
             None,
+            crate::clock::Timestamp::default(),
         )
         .unwrap(),
     )
@@ -24,7 +25,11 @@ fn run(pipeline: &mut Pipeline, encoding: Encoding, pages: &[&[&str]]) -> (Strin
     let mut out = Vec::new();
     let mut end = None;
     for page in pages {
-        end = pipeline.push(page.iter().map(|row| row.as_bytes()), encoding, &mut out).unwrap();
+        let rows = || page.iter().map(|row| row.as_bytes());
+        if pipeline.wants_sample(encoding) {
+            pipeline.sample(rows()).unwrap();
+        }
+        end = pipeline.push(rows(), &[b"\"a@b.c\"".to_vec()], encoding, &mut out).unwrap();
         if end.is_some() {
             break;
         }
@@ -108,7 +113,7 @@ fn whole_rows_in_csv_never_lose_a_property_silently() {
     );
     assert_eq!(text, "id,b\r\n1,\r\n2,\"[1, 2]\"\r\n,\r\n");
     let error = pipeline
-        .push([r#"{"id":"3","late":1}"#.as_bytes()].into_iter(), Encoding::Csv, &mut Vec::new())
+        .push([r#"{"id":"3","late":1}"#.as_bytes()].into_iter(), &[], Encoding::Csv, &mut Vec::new())
         .unwrap_err();
     assert!(error.to_string().contains("Row 4 has the property 'late'"), "{error}");
 }
@@ -116,7 +121,8 @@ fn whole_rows_in_csv_never_lose_a_property_silently() {
 #[test]
 fn a_row_that_is_not_json_ends_the_query() {
     let mut pipeline = pipeline(json!({"object": "Messages", "fields": ["id"]}));
-    let error =
-        pipeline.push([b"{\"id\":".as_slice()].into_iter(), Encoding::Json, &mut Vec::new()).unwrap_err();
+    let error = pipeline
+        .push([b"{\"id\":".as_slice()].into_iter(), &[], Encoding::Json, &mut Vec::new())
+        .unwrap_err();
     assert!(matches!(error, QueryError::Graph(GraphError::BadAnswer { .. })), "{error}");
 }

@@ -1,39 +1,43 @@
 //! The plan of a query: what is asked of Graph, and what is left for the agent. Pure: the same request on the same
-//! connection always gives the same plan.
+//! connection always gives the same plan. Conditions end here, and whatever else asks for rows ends here too.
 
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use super::error::QueryError;
 use super::plan_object::plan_object;
 use super::request::QueryRequest;
 use super::residual::Residual;
-use crate::catalog::{Catalog, Column, ColumnSource, Home, Object};
+use super::scan::{Folders, Maker};
+use super::sort::SortKey;
+use crate::catalog::{Catalog, Column, Object};
+use crate::clock::Timestamp;
 use crate::connection::Connection;
-use crate::graph::{Effect, GraphRequest};
+use crate::graph::GraphRequest;
 
 /// What a query comes to.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// What is queried.
     pub object: Arc<Object>,
-    /// The first request; its next links are followed.
-    pub first: GraphRequest,
-    /// Requests after it, each for one record: the rest of an `id in (…)` that the service does not know.
-    pub rest: Vec<GraphRequest>,
+    /// What is read; with more than one, side by side.
+    pub scans: Vec<Scan>,
+    /// Whether the rows of one scan come before those of the next. Otherwise they come as they arrive: those of one
+    /// scan in their order, mixed with those of others.
+    pub in_order: bool,
     /// The columns of the answer. Empty with [`Plan::whole_rows`]: they are whatever the rows have.
     pub columns: Vec<Column>,
     /// Whether rows go out whole, as the service wrote them (a Graph path without `fields`).
     pub whole_rows: bool,
     /// Where each column's cell comes from, in the order of `columns`.
     pub cells: Vec<Cell>,
-    /// The JSON paths that are read out of a row; the slots of `cells` and `residual` count in here.
+    /// The JSON paths that are read out of a row; the slots of `cells`, `residual` and `sort` count in here.
     pub slots: Vec<Vec<String>>,
-    /// Conditions that the agent evaluates.
+    /// Conditions that the agent evaluates, all of which must hold.
     pub residual: Vec<Residual>,
-    /// The columns those are about, for the answer and the log.
-    pub residual_fields: Vec<String>,
+    /// The order in which the agent puts the rows; empty: as they come.
+    pub sort: Vec<SortKey>,
     /// The most rows, as the caller asked.
     pub limit: Option<u64>,
     /// The most rows by the connection's `MaxRows`, when the caller gave no limit.
@@ -42,20 +46,86 @@ pub struct Plan {
     pub offset: u64,
     /// Whether the rows wanted fit into the first page, so that reading ahead would fetch what nobody reads.
     pub one_page: bool,
-    /// Error codes that mean "no such row" (a record asked for by id) and give no rows instead of an error.
-    pub absent_codes: &'static [&'static str],
+    /// Who evaluates what.
+    pub evaluated: Evaluated,
+    /// What a reader of the answer must know about it: sentences.
+    pub notes: Vec<String>,
+}
+
+/// One collection or record that is read.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The first request; its next links are followed.
+    pub request: GraphRequest,
+    /// The cells of [`Cell::Place`], as JSON text.
+    pub places: Arc<[Vec<u8>]>,
+    /// The most rows that are of use, when the service sorts them and others may be read beside it.
+    pub rows: Option<u64>,
+    /// What a refusal of it means.
+    pub refused: Refused,
+    /// What becomes of its rows.
+    pub then: Then,
+}
+
+/// What it means that the service refuses a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The query has failed, except that these codes (with 404) mean "no such row" and give no rows.
+    Fails(&'static [&'static str]),
+    /// This one of many places cannot be read; the others can, and the end says which were left out.
+    LeavesOut {
+        /// The place as the caller named it.
+        place: String,
+        /// Whether the caller named it; otherwise it was found by listing, and having no mailbox is no fault.
+        named: bool,
+    },
+}
+
+/// What becomes of the rows of a scan.
+#[derive(Clone, Debug)]
+pub enum Then {
+    /// They are rows of the answer.
+    Deliver,
+    /// They are, and those that hold further rows are read on.
+    DeliverAndDescend(Arc<Folders>),
+    /// Each names a user, whose rows are read next.
+    EachUser(Arc<Maker>),
 }
 
 /// Where a column's cell comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell {
     /// A slot of [`Plan::slots`].
     Slot(usize),
-    /// The same in every row, as JSON text.
-    Constant(Vec<u8>),
+    /// The same in every row of a scan: one of [`Scan::places`].
+    Place(usize),
 }
 
-/// Plans `request` on `connection` by `catalog`. `user_id`: the connection's `UserId` with its variables replaced.
+/// Who evaluates the conditions and the order: the service before the rows travel, or the agent on the rows that came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Evaluated {
+    /// The `$filter` that the service evaluates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Conditions that the agent evaluates, all of which must hold.
+    pub agent: Vec<String>,
+    /// Who sorts: `service` or `agent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<&'static str>,
+    /// The fields of `agent`.
+    #[serde(skip)]
+    pub fields: Vec<String>,
+}
+
+impl Evaluated {
+    /// Whether there was nothing to evaluate.
+    pub fn is_empty(&self) -> bool {
+        self.service.is_none() && self.agent.is_empty() && self.order.is_none()
+    }
+}
+
+/// Plans `request` on `connection` by `catalog`. `user_id`: the connection's `UserId` with its variables replaced. `now`
+/// bounds the range of a calendar view for which the caller gives none.
 ///
 /// # Errors
 /// [`QueryError::BadRequest`], naming the field and the remedy.
@@ -64,68 +134,14 @@ pub fn plan(
     request: &QueryRequest,
     connection: &Connection,
     user_id: Option<&str>,
+    now: Timestamp,
 ) -> Result<Plan, QueryError> {
     let object = catalog.find_object(&request.object).map_err(QueryError::unknown_object)?;
-    plan_object(&object, request, connection, user_id)
-}
-
-/// A `$filter` part with the column it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Filter {
-    pub(super) column: String,
-    pub(super) text: String,
-}
-
-/// One request being put together.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Scan {
-    pub(super) path: String,
-    pub(super) mailbox: Option<String>,
-    pub(super) select: Vec<String>,
-    pub(super) expand: Vec<String>,
-    pub(super) filters: Vec<Filter>,
-    pub(super) order: Vec<String>,
-    pub(super) top: Option<u64>,
-    pub(super) skip: u64,
-    /// Whether it needs an advanced query of the directory.
-    pub(super) advanced: bool,
-}
-
-impl Scan {
-    /// The request. Its options always begin with `$`, which every Graph service understands.
-    pub(super) fn into_request(self) -> GraphRequest {
-        let mut options = Vec::new();
-        let mut option = |name: &str, value: &str| {
-            if !value.is_empty() {
-                options.push(format!("${name}={}", utf8_percent_encode(value, QUERY)));
-            }
-        };
-        let filters: Vec<&str> = self.filters.iter().map(|filter| filter.text.as_str()).collect();
-        option("select", &self.select.join(","));
-        option("expand", &self.expand.join(","));
-        option("filter", &filters.join(" and "));
-        option("orderby", &self.order.join(","));
-        option("top", &self.top.map(|top| top.to_string()).unwrap_or_default());
-        option(
-            "skip",
-            &Some(self.skip).filter(|skip| *skip > 0).map(|skip| skip.to_string()).unwrap_or_default(),
-        );
-        option("count", if self.advanced { "true" } else { "" });
-        let query = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
-        let consistency = self.advanced.then(|| ("ConsistencyLevel", "eventual".to_owned()));
-        GraphRequest {
-            method: http::Method::GET,
-            path: format!("{}{query}", self.path),
-            headers: consistency.into_iter().collect(),
-            body: None,
-            mailbox: self.mailbox,
-            effect: Effect::Repeatable,
-        }
-    }
+    plan_object(&object, request, connection, user_id, now)
 }
 
 /// What may stand unencoded in the value of a query option: what OData writes and no URL parser changes.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+pub(super) const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -161,53 +177,4 @@ pub(super) fn refuse_repeated(columns: &[Column]) -> Result<(), QueryError> {
         }
     }
     Ok(())
-}
-
-/// Adds a property to `$select`; annotations come by themselves and cannot be selected.
-pub(super) fn select_property(select: &mut Vec<String>, column: &Column) {
-    if let Some(top) = column.path.first()
-        && column.source == ColumnSource::Property
-        && !top.starts_with('@')
-        && !select.contains(top)
-    {
-        select.push(top.clone());
-    }
-}
-
-/// The `$top` of a collection: the largest page the resource and the connection take, and no more rows than wanted.
-/// One row more than a cap of the connection is asked for, to know whether the cap cut anything.
-pub(super) fn top(
-    largest: Option<u32>,
-    connection: &Connection,
-    request: &QueryRequest,
-    skipped_by_agent: u64,
-    residual: bool,
-) -> Option<u64> {
-    let page = match (largest, connection.page_size) {
-        (Some(largest), Some(size)) => largest.min(size),
-        (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => return None,
-    };
-    let wanted = match request.limit {
-        Some(limit) => Some(limit),
-        None => connection.max_rows.map(|rows| rows.saturating_add(1)),
-    };
-    let wanted = wanted.filter(|_| !residual).map(|rows| rows.saturating_add(skipped_by_agent));
-    Some(u64::from(page).min(wanted.unwrap_or(u64::MAX)).max(1))
-}
-
-/// Whether the first page holds all rows that the caller wants.
-pub(super) fn one_page(
-    top: Option<u64>,
-    request: &QueryRequest,
-    skipped_by_agent: u64,
-    residual: bool,
-) -> bool {
-    let wanted = request.limit.map(|limit| limit.saturating_add(skipped_by_agent));
-    !residual && matches!((top, wanted), (Some(top), Some(wanted)) if wanted <= top)
-}
-
-/// Whether a directory query needs the advanced headers.
-pub(super) fn advanced(home: Home, filters_need_it: bool, order: &[String]) -> bool {
-    home == Home::Directory && (filters_need_it || !order.is_empty())
 }

@@ -1,25 +1,56 @@
 //! Conditions that the agent evaluates on streamed rows, compiled once. Pure.
 //!
 //! It compares as the service does: text without regard to case, and a cell without value fulfils nothing but
-//! "is null" and "not equal". A column of JSON is compared by its text.
+//! "is null" and the negative comparisons. A column of JSON is compared by its text.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use super::condition::{Checked, Comparison, Test};
+use super::condition::{Comparison, Test};
 use super::like::{Like, matches};
 use super::literal::{Literal, moment};
+use super::tree::Tree;
+use crate::catalog::Column;
 
-/// A compiled condition on the cell in `slot`.
+/// Compiled conditions.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Residual {
-    slot: usize,
-    test: Test,
+pub struct Residual(Node);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Node {
+    All(Vec<Node>),
+    Any(Vec<Node>),
+    /// On the cell in `slot`.
+    Is {
+        slot: usize,
+        negated: bool,
+        test: Test,
+    },
 }
 
 impl Residual {
-    /// Compiles a condition: text is folded once here, not for every row.
-    pub(super) fn new(slot: usize, condition: &Checked) -> Self {
+    /// Compiles conditions: text is folded once here, not for every row. `slot` gives the place of a column's cells.
+    pub(super) fn new(tree: &Tree, slot: &mut dyn FnMut(&Column) -> usize) -> Self {
+        Self(Node::new(tree, slot))
+    }
+
+    /// Whether they hold of a row's cells, each the raw JSON text of a value.
+    pub(super) fn holds(&self, cells: &[Option<&[u8]>]) -> bool {
+        self.0.holds(cells)
+    }
+}
+
+impl Node {
+    fn new(tree: &Tree, slot: &mut dyn FnMut(&Column) -> usize) -> Self {
+        let condition = match tree {
+            Tree::All(members) => {
+                return Self::All(members.iter().map(|tree| Self::new(tree, slot)).collect());
+            }
+            Tree::Any(members) => {
+                return Self::Any(members.iter().map(|tree| Self::new(tree, slot)).collect());
+            }
+            Tree::Is(condition) => condition,
+        };
         let test = match condition.test.clone() {
             Test::Compare(comparison, literal) => Test::Compare(comparison, folded(literal)),
             Test::OneOf(values) => Test::OneOf(values.into_iter().map(folded).collect()),
@@ -28,23 +59,30 @@ impl Residual {
             Test::Like(Like::Contains(text)) => Test::Like(Like::Contains(text.to_lowercase())),
             other => other,
         };
-        Self { slot, test }
+        Self::Is { slot: slot(&condition.column), negated: condition.negated, test }
     }
 
-    /// Whether it holds of a row's cells, each the raw JSON text of a value.
-    pub(super) fn holds(&self, cells: &[Option<&[u8]>]) -> bool {
-        let cell = cells.get(self.slot).copied().flatten().filter(|cell| *cell != b"null");
-        match (&self.test, cell) {
-            (Test::IsNull, cell) => cell.is_none(),
-            (Test::IsNotNull, cell) => cell.is_some(),
-            (Test::Compare(Comparison::NotEqual, _), None) => true,
-            (_, None) => false,
-            (Test::Compare(comparison, literal), Some(cell)) => compares(*comparison, cell, literal),
-            (Test::OneOf(values), Some(cell)) => {
-                values.iter().any(|value| compares(Comparison::Equal, cell, value))
+    fn holds(&self, cells: &[Option<&[u8]>]) -> bool {
+        match self {
+            Self::All(members) => members.iter().all(|member| member.holds(cells)),
+            Self::Any(members) => members.iter().any(|member| member.holds(cells)),
+            Self::Is { slot, negated, test } => {
+                let cell = cells.get(*slot).copied().flatten().filter(|cell| *cell != b"null");
+                fulfils(test, cell) != *negated
             }
-            (Test::Like(pattern), Some(cell)) => like(pattern, &text(cell).to_lowercase()),
         }
+    }
+}
+
+fn fulfils(test: &Test, cell: Option<&[u8]>) -> bool {
+    match (test, cell) {
+        (Test::IsNull, cell) => cell.is_none(),
+        (_, None) => false,
+        (Test::Compare(comparison, literal), Some(cell)) => compares(*comparison, cell, literal),
+        (Test::OneOf(values), Some(cell)) => {
+            values.iter().any(|value| compares(Comparison::Equal, cell, value))
+        }
+        (Test::Like(pattern), Some(cell)) => like(pattern, &text(cell).to_lowercase()),
     }
 }
 
@@ -68,12 +106,11 @@ fn like(pattern: &Like, text: &str) -> bool {
 
 fn compares(comparison: Comparison, cell: &[u8], literal: &Literal) -> bool {
     let Some(order) = order(cell, literal) else {
-        // Values of different types are different, and neither is greater.
-        return comparison == Comparison::NotEqual;
+        // Values of different types are not equal, and neither is greater.
+        return false;
     };
     match comparison {
         Comparison::Equal => order == Ordering::Equal,
-        Comparison::NotEqual => order != Ordering::Equal,
         Comparison::Greater => order == Ordering::Greater,
         Comparison::GreaterOrEqual => order != Ordering::Less,
         Comparison::Less => order == Ordering::Less,
@@ -137,13 +174,13 @@ mod tests {
     use super::super::condition::check;
     use super::super::request::{Condition, Operator};
     use super::*;
-    use crate::catalog::{Column, ColumnKind};
+    use crate::catalog::ColumnKind;
 
     fn holds(kind: ColumnKind, operator: &str, value: Value, cell: Option<&str>) -> bool {
         let column = Column::property("c".to_owned(), vec!["c".to_owned()], kind);
         let operator: Operator = serde_json::from_value(json!(operator)).unwrap();
         let checked = check(&column, &Condition { field: "c".to_owned(), operator, value }).unwrap();
-        Residual::new(0, &checked).holds(&[cell.map(str::as_bytes)])
+        Residual::new(&checked, &mut |_| 0).holds(&[cell.map(str::as_bytes)])
     }
 
     #[test]
@@ -167,6 +204,17 @@ mod tests {
             (String, "in", json!(["x", "ABC"]), Some("\"abc\""), true),
             (String, "is null", json!(null), Some("null"), true),
             (String, "is not null", json!(null), Some("\"\""), true),
+            (String, "ends-with", json!("BC"), Some("\"abc\""), true),
+            (String, "not ends-with", json!("BC"), Some("\"abc\""), false),
+            (String, "not ends-with", json!("BC"), None, true),
+            (String, "not like", json!("a%c"), Some("\"abd\""), true),
+            (String, "not in", json!(["x", "ABC"]), Some("\"abc\""), false),
+            (String, "not in", json!(["x", "ABC"]), None, true),
+            (Int64, "between", json!([1, 3]), Some("3"), true),
+            (Int64, "between", json!([1, 3]), None, false),
+            (Int64, "not between", json!([1, 3]), Some("4"), true),
+            (Int64, "not between", json!([1, 3]), Some("1"), false),
+            (Int64, "not between", json!([1, 3]), None, true),
             (Bool, "=", json!(true), Some("true"), true),
             (Bool, "!=", json!(true), Some("false"), true),
             (Int64, ">=", json!(9_007_199_254_740_993_i64), Some("9007199254740992"), false),

@@ -1,16 +1,16 @@
-//! A running query: asks Graph for pages as they are wanted and appends their rows to an answer. Holds one page at a
-//! time, so memory does not grow with the number of rows.
+//! A running query: asks Graph for pages as they are wanted and appends their rows to an answer. Holds a page at a time
+//! of each collection it reads, so memory does not grow with the number of rows.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::encode::Encoding;
 use super::error::QueryError;
+use super::feed::{Fed, Feed};
 pub use super::pipeline::End;
 use super::pipeline::Pipeline;
-use super::plan::Plan;
+use super::plan::{Evaluated, Plan};
 use crate::catalog::ColumnKind;
-use crate::graph::{CallContext, GraphClient, GraphError, GraphRequest, Pages, RowBatch};
+use crate::graph::{CallContext, GraphClient, RowBatch};
 
 /// How many rows are looked at for the columns of a CSV whose columns nobody named.
 const SAMPLE_ROWS: usize = 1000;
@@ -28,27 +28,17 @@ pub struct Progress {
 #[derive(Debug)]
 pub struct RowStream {
     pipeline: Pipeline,
-    graph: Arc<GraphClient>,
-    context: CallContext,
-    requests: VecDeque<GraphRequest>,
-    pages: Option<Pages>,
-    buffered: Option<RowBatch>,
+    feed: Feed,
+    buffered: Option<Fed>,
     end: Option<End>,
 }
 
 impl RowStream {
     /// Nothing is sent yet.
-    pub fn new(plan: Plan, graph: Arc<GraphClient>, context: CallContext) -> Self {
-        let requests = std::iter::once(plan.first.clone()).chain(plan.rest.iter().cloned()).collect();
-        Self {
-            pipeline: Pipeline::new(plan),
-            graph,
-            context,
-            requests,
-            pages: None,
-            buffered: None,
-            end: None,
-        }
+    pub fn new(mut plan: Plan, graph: Arc<GraphClient>, context: CallContext) -> Self {
+        let scans = std::mem::take(&mut plan.scans);
+        let feed = Feed::new(scans, plan.in_order, plan.one_page, graph, context);
+        Self { pipeline: Pipeline::new(plan), feed, buffered: None, end: None }
     }
 
     /// Bounds the answer to `rows`; when more rows are there, the end says so.
@@ -68,9 +58,14 @@ impl RowStream {
         names.map(|(place, name)| (name.clone(), kind(place, name))).collect()
     }
 
-    /// Fields whose conditions the agent evaluates, because the service cannot.
-    pub fn residual_fields(&self) -> &[String] {
-        &self.pipeline.plan().residual_fields
+    /// Who evaluates the conditions and the order.
+    pub fn evaluated(&self) -> &Evaluated {
+        &self.pipeline.plan().evaluated
+    }
+
+    /// What a reader of the answer must know and is known before the rows; [`End::notes`] has the rest.
+    pub fn notes(&self) -> &[String] {
+        &self.pipeline.plan().notes
     }
 
     /// Rows appended so far.
@@ -78,30 +73,32 @@ impl RowStream {
         self.pipeline.delivered()
     }
 
-    /// Asks for the first page and keeps it, so that a refusal is known before an answer has begun.
+    /// Asks for the first page and keeps it, so that a refusal is known before an answer has begun. When the agent sorts,
+    /// all rows come now. `encoding` is that of [`RowStream::next`].
     ///
     /// # Errors
     /// As [`RowStream::next`].
-    pub async fn first(&mut self) -> Result<(), QueryError> {
-        if self.buffered.is_none() && self.end.is_none() && self.pipeline.end().is_none() {
-            self.buffered = self.fetch().await?;
-            if self.buffered.is_none() {
-                self.end = Some(End::complete());
-            }
+    pub async fn first(&mut self, encoding: Encoding) -> Result<(), QueryError> {
+        if self.buffered.is_some() || self.end.is_some() || self.pipeline.end().is_some() {
+            return Ok(());
         }
-        Ok(())
+        self.buffered = self.feed.next().await?;
+        if self.buffered.is_none() && !self.pipeline.sorts() {
+            self.end = Some(self.with_skipped(End::complete()));
+        }
+        self.gather(encoding).await
     }
 
     /// Appends the rows of the next page to `out`. The encoding is the same in every call; for CSV the header comes with
     /// the first. After an end, calls append nothing and repeat it.
     ///
     /// # Errors
-    /// [`QueryError::Graph`] or [`QueryError::NotShowable`]; what `out` held before the call is still whole rows.
+    /// [`QueryError`]; what `out` held before the call is still whole rows.
     pub async fn next(&mut self, out: &mut Vec<u8>, encoding: Encoding) -> Result<Progress, QueryError> {
         let before = (self.pipeline.delivered(), out.len());
         if self.end.is_none() {
             match self.step(out, encoding).await {
-                Ok(end) => self.end = end,
+                Ok(end) => self.end = end.map(|end| self.with_skipped(end)),
                 Err(error) => {
                     out.truncate(before.1);
                     return Err(error);
@@ -110,8 +107,7 @@ impl RowStream {
         }
         if self.end.is_some() {
             // Stops the prefetch of a page that nobody will read.
-            self.pages = None;
-            self.requests.clear();
+            self.feed.stop();
             self.pipeline.begin(encoding, out);
         }
         Ok(Progress { rows: self.pipeline.delivered() - before.0, end: self.end.clone() })
@@ -121,52 +117,75 @@ impl RowStream {
         if let Some(end) = self.pipeline.end() {
             return Ok(Some(end));
         }
-        let Some(batch) = self.next_batch().await? else { return Ok(Some(End::complete())) };
-        if !self.pipeline.wants_sample(encoding) {
-            return self.pipeline.push(batch.rows(), encoding, out);
+        self.gather(encoding).await?;
+        if let Some(emitted) = self.pipeline.emit(encoding, out) {
+            return Ok(emitted);
         }
-        let mut sample = vec![batch];
-        while sample.iter().map(RowBatch::len).sum::<usize>() < SAMPLE_ROWS {
+        if self.pipeline.settled() {
+            return Ok(Some(End::complete()));
+        }
+        let Some(fed) = self.next_batch().await? else { return Ok(Some(End::complete())) };
+        if !self.pipeline.wants_sample(encoding) {
+            return self.pipeline.push(fed.rows.rows(), &fed.places, encoding, out);
+        }
+        for fed in self.sample(fed).await? {
+            if let Some(end) = self.pipeline.push(fed.rows.rows(), &fed.places, encoding, out)? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    /// When the agent sorts: takes all rows, so that their order is settled.
+    async fn gather(&mut self, encoding: Encoding) -> Result<(), QueryError> {
+        if !self.pipeline.sorts() {
+            return Ok(());
+        }
+        let mut nothing_goes_out = Vec::new();
+        while let Some(fed) = self.next_batch().await? {
+            let sampled = match self.pipeline.wants_sample(encoding) {
+                true => self.sample(fed).await?,
+                false => vec![fed],
+            };
+            for fed in sampled {
+                self.pipeline.push(fed.rows.rows(), &fed.places, encoding, &mut nothing_goes_out)?;
+            }
+        }
+        self.pipeline.settle();
+        Ok(())
+    }
+
+    /// Reads on until the columns of whole rows can be told from enough of them.
+    async fn sample(&mut self, first: Fed) -> Result<Vec<Fed>, QueryError> {
+        let mut sample = vec![first];
+        while sample.iter().map(|fed| fed.rows.len()).sum::<usize>() < SAMPLE_ROWS {
             match self.next_batch().await? {
-                Some(batch) => sample.push(batch),
+                Some(fed) => sample.push(fed),
                 None => break,
             }
         }
-        self.pipeline.push(sample.iter().flat_map(RowBatch::rows), encoding, out)
+        let rows: Vec<&RowBatch> = sample.iter().map(|fed| &fed.rows).collect();
+        self.pipeline.sample(rows.into_iter().flat_map(RowBatch::rows))?;
+        Ok(sample)
     }
 
-    async fn next_batch(&mut self) -> Result<Option<RowBatch>, QueryError> {
+    /// The end, with what was left out. Rows that were left out are missing, unless as many as wanted came all the same
+    /// and any would do.
+    fn with_skipped(&self, end: End) -> End {
+        let skipped = self.feed.skipped();
+        let enough = self.pipeline.end().is_some() && !self.pipeline.settled();
+        let mut end = match skipped.reason().filter(|_| end.complete && !enough) {
+            Some(reason) => End::incomplete(reason),
+            None => end,
+        };
+        end.notes.extend(skipped.note());
+        end
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<Fed>, QueryError> {
         match self.buffered.take() {
-            Some(batch) => Ok(Some(batch)),
-            None => self.fetch().await,
-        }
-    }
-
-    async fn fetch(&mut self) -> Result<Option<RowBatch>, QueryError> {
-        loop {
-            let pages = match &mut self.pages {
-                Some(pages) => pages,
-                empty => match self.requests.pop_front() {
-                    Some(request) => {
-                        let mut pages = self.graph.pages(request, self.context.clone());
-                        pages.set_read_ahead(!self.pipeline.plan().one_page);
-                        empty.insert(pages)
-                    }
-                    None => return Ok(None),
-                },
-            };
-            match pages.next().await {
-                Ok(Some(batch)) => return Ok(Some(batch)),
-                Ok(None) => self.pages = None,
-                // A record asked for by its id that is not there is a query without rows, not a failure.
-                Err(GraphError::Refused(refusal))
-                    if refusal.status == 404
-                        && self.pipeline.plan().absent_codes.contains(&refusal.code.as_str()) =>
-                {
-                    self.pages = None;
-                }
-                Err(error) => return Err(error.into()),
-            }
+            Some(fed) => Ok(Some(fed)),
+            None => self.feed.next().await,
         }
     }
 }

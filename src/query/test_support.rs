@@ -39,6 +39,7 @@ pub(crate) fn connection(change: impl FnOnce(&mut Connection)) -> Connection {
         user_id: None,
         max_rows: None,
         page_size: None,
+        directory_depth: Some(5),
         read_only: false,
         mailbox_concurrency: 4,
         activities: BTreeMap::new(),

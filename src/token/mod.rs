@@ -40,16 +40,20 @@ mod model_tests;
 #[cfg(test)]
 mod model_world_tests;
 #[cfg(test)]
+mod redaction_tests;
+#[cfg(test)]
 mod store_flow_tests;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod trouble_tests;
 
 pub use claims::{TokenClaims, read_claims};
 pub use forecast::{Credential, CredentialForecast};
 pub use handle::TokenHandle;
 pub use keeper::Keeper;
 pub use model::*;
-pub use sign_in::{SignInError, SignInMethod, SignInRequest, SignInView};
+pub use sign_in::{SignInError, SignInMethod, SignInRequest, SignInView, consent_url};
 pub use store::{Listed, Offline, StoreReport};
 pub use transport::{HttpClients, Transports};
 

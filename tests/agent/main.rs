@@ -2,14 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
 mod activities;
+mod bulk;
+mod canaries;
 mod canary;
 mod cli;
+mod conditions;
 mod crash;
 mod drop_ins;
+mod fan_out;
 mod guard;
 mod limits;
 mod memory;
 mod process;
 mod schema;
 mod support;
+mod throttling;
 mod tokens;
+mod views;
+mod writes;

@@ -2,7 +2,7 @@
 //!
 //! Which properties these services filter and sort by is documented for none of them, so the agent does both.
 
-use super::super::definition::{Definition, InsertNeed, PLAIN, place};
+use super::super::definition::{Definition, InsertNeed, PLAIN, Recursion, place};
 use super::super::object::Home;
 
 const USERS_OF_A_TASK: &[&str] = &[
@@ -45,10 +45,13 @@ pub(in crate::catalog) const DRIVE_AND_PLANNER: [Definition; 3] = [
             "groups/{GroupId}/drive/items/{id}",
             "drives/{parentReference_driveId}/items/{id}",
         ],
+        recursion: Some(Recursion { column: "parentReference_id", holds: &["folder", "childCount"] }),
         update: true,
         delete: true,
         instead: " Use the procedures UploadFile and CreateFolder.",
         etag: true,
+        // Drive items have no `@odata.etag`; their tag is a property, and If-Match takes it.
+        etag_property: Some("eTag"),
         after: &[place("UserId"), place("GroupId")],
         read_only: &[
             "createdDateTime",
@@ -70,6 +73,7 @@ pub(in crate::catalog) const DRIVE_AND_PLANNER: [Definition; 3] = [
         list: &["{owner}/planner/tasks", "planner/plans/{planId}/tasks", "planner/buckets/{bucketId}/tasks"],
         create: &["planner/tasks"],
         record: &["planner/tasks/{id}"],
+        walks_users: true,
         update: true,
         delete: true,
         etag: true,

@@ -4,7 +4,9 @@
 //! slower and always right, whereas a refused or silently ignored filter is neither.
 
 use super::super::column::FilterOps;
-use super::super::definition::{Definition, InsertNeed, PLAIN, Range, bound, create_only, key_place, place};
+use super::super::definition::{
+    Definition, InsertNeed, PLAIN, Range, Recursion, bound, create_only, key_place, place,
+};
 use super::super::object::Home;
 
 const TEXT: FilterOps = FilterOps::EQUALITY.and(FilterOps::STARTS).and(FilterOps::CONTAINS);
@@ -279,6 +281,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
         update: true,
         delete: true,
         after: &[place("userId")],
+        recursion: Some(Recursion { column: "parentFolderId", holds: &["childFolderCount"] }),
         largest_page: Some(1000),
         read_only: &["childFolderCount", "totalItemCount", "unreadItemCount"],
         insert_needs: &[InsertNeed { column: "displayName", example: "\"Projects\"" }],

@@ -1,4 +1,4 @@
-//! Query, Create, Update, Delete and Execute, given in the request or saved in a drop-in. Thin: extract, one call, answer.
+//! Query given in the request, and everything saved in a drop-in. Thin: extract, one call, answer.
 
 use std::sync::Arc;
 
@@ -6,17 +6,16 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::Response;
+use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Shared;
 use super::connections::live;
-use crate::activity::{
-    CallOptions, ExecuteAnswer, ExecuteRequest, Live, SavedRequest, WriteAnswer, WriteRequest,
-};
+use super::writes;
+use crate::activity::{CallOptions, Live, Record, SavedRequest};
 use crate::connection::ActivityKind;
 use crate::control::Control;
 use crate::control::answer;
@@ -24,7 +23,7 @@ use crate::control::extract::{Call, bounded_body, call, json};
 use crate::control::layers::RequestId;
 use crate::control::problem::Problem;
 use crate::dropin;
-use crate::query::QueryRequest;
+use crate::query::{Evaluated, QueryRequest};
 
 /// A query as JSON answers it. NDJSON and CSV hold the rows only.
 #[derive(Debug, Serialize, ToSchema)]
@@ -33,6 +32,9 @@ pub(super) struct QueryAnswer {
     /// The columns in order, each with `name` and `type`.
     #[schema(value_type = Vec<Object>)]
     columns: Vec<Value>,
+    /// Who evaluated the conditions and the order; absent when there were none. For NDJSON and CSV the same stands in the
+    /// headers `x-evaluated-by-service` (the `$filter`), `x-evaluated-by-agent` (the fields), `x-sorted-by`.
+    evaluated: Option<Evaluated>,
     /// One object a row.
     #[schema(value_type = Vec<Object>)]
     rows: Vec<Value>,
@@ -42,6 +44,11 @@ pub(super) struct QueryAnswer {
     complete: bool,
     /// What capped the rows.
     reason: Option<String>,
+    /// What a reader must know about the rows (a default range, columns that come only by name, mailboxes that were passed
+    /// over); absent when there is nothing. NDJSON and CSV have what is known before the rows in the header `x-notes` and
+    /// the columns with their types in `x-columns`; NDJSON ends with a line `{"@complete":…,"@reason":…,"@notes":[…]}`
+    /// when something is missing or was passed over.
+    notes: Option<Vec<String>>,
 }
 
 /// Reads rows. `Accept` picks JSON, `application/x-ndjson` or `text/csv`; all three are streamed.
@@ -60,62 +67,6 @@ pub(super) async fn query(
     let call: Call<QueryRequest> = read(&control, &headers, body).await?;
     let (request, options) = split(call, id);
     rows(&control, live, request, options, &headers).await
-}
-
-/// Makes records; one result a record, in order.
-#[utoipa::path(post, path = "/v1/connections/{name}/create", tag = "activities", params(("name" = String, Path)),
-    request_body = WriteRequest, responses((status = 200, body = WriteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn create(
-    State(control): Shared,
-    Extension(id): Extension<RequestId>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<WriteAnswer>, Problem> {
-    write(&control, ActivityKind::Create, id, &name, &headers, body).await
-}
-
-/// Changes records by their key; one result a record, in order.
-#[utoipa::path(post, path = "/v1/connections/{name}/update", tag = "activities", params(("name" = String, Path)),
-    request_body = WriteRequest, responses((status = 200, body = WriteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn update(
-    State(control): Shared,
-    Extension(id): Extension<RequestId>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<WriteAnswer>, Problem> {
-    write(&control, ActivityKind::Update, id, &name, &headers, body).await
-}
-
-/// Removes records by their key; one result a record, in order.
-#[utoipa::path(post, path = "/v1/connections/{name}/delete", tag = "activities", params(("name" = String, Path)),
-    request_body = WriteRequest, responses((status = 200, body = WriteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn delete(
-    State(control): Shared,
-    Extension(id): Extension<RequestId>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<WriteAnswer>, Problem> {
-    write(&control, ActivityKind::Delete, id, &name, &headers, body).await
-}
-
-/// Calls a procedure.
-#[utoipa::path(post, path = "/v1/connections/{name}/execute", tag = "activities", params(("name" = String, Path)),
-    request_body = ExecuteRequest, responses((status = 200, body = ExecuteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn execute(
-    State(control): Shared,
-    Extension(id): Extension<RequestId>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<ExecuteAnswer>, Problem> {
-    refuse_idempotency_key(&headers)?;
-    let live = live(&control, &name)?;
-    let call: Call<ExecuteRequest> = read(&control, &headers, body).await?;
-    let (request, options) = split(call, id);
-    Ok(Json(control.engine.execute(&live, &request, &options).await?))
 }
 
 /// A saved activity.
@@ -216,9 +167,15 @@ async fn change_saved(
 /// What a run of a saved activity takes.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct RunRequest {}
+pub(super) struct RunRequest {
+    /// For a Create, Update or Delete that was saved without records: the records.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    records: Vec<Record>,
+}
 
-/// Runs a saved activity. The body may give `variables` and `timeoutSeconds`; the answer is that of its kind.
+/// Runs a saved activity. The body may give `variables`, `timeoutSeconds` and, for a write that was saved without
+/// records, `records`; those may also be the body itself as NDJSON or CSV. The answer is that of its kind.
 #[utoipa::path(post, path = "/v1/connections/{name}/activities/{activity}/run", tag = "saved activities",
     params(("name" = String, Path), ("activity" = String, Path)), request_body(content = Object, description = "`variables` and `timeoutSeconds`"),
     responses((status = 200, description = "As query, create, update, delete or execute"), (status = 400, body = Problem), (status = 404, body = Problem)))]
@@ -226,24 +183,41 @@ pub(super) async fn run_saved(
     State(control): Shared,
     Extension(id): Extension<RequestId>,
     Path((name, activity)): Path<(String, String)>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    refuse_idempotency_key(&headers)?;
     let live = live(&control, &name)?;
     if !live.connection.activities.contains_key(&activity) {
         return Err(no_such_activity(&name, &activity));
     }
-    let call: Call<RunRequest> = read(&control, &headers, body).await?;
-    let (RunRequest {}, mut options) = split(call, id);
+    let (records, mut options, streamed) = match writes::streamed(&control, &id, &uri, &headers).await? {
+        Some((_, options, upload)) => (Vec::new(), options, Some(writes::receive(upload, body).await?)),
+        None => {
+            let call: Call<RunRequest> = read(&control, &headers, body).await?;
+            let (RunRequest { records }, options) = split(call, id);
+            (records, options, None)
+        }
+    };
     options.activity = Some(activity.clone());
-    match control.engine.saved(&live, &activity, &options)? {
-        SavedRequest::Query(request) => rows(&control, live, request, options, &headers).await,
-        SavedRequest::Write(kind, request) => {
-            Ok(Json(control.engine.write(&live, kind, &request, &options).await?).into_response())
+    let saved = control.engine.saved(&live, &activity, &options)?;
+    if !matches!(saved, SavedRequest::Write(..)) && (streamed.is_some() || !records.is_empty()) {
+        let detail =
+            format!("The activity '{activity}' writes no records, so it takes none. Leave them out.");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail).field("records"));
+    }
+    match saved {
+        SavedRequest::Query(request) => {
+            refuse_idempotency_key(&headers)?;
+            rows(&control, live, request, options, &headers).await
+        }
+        SavedRequest::Write(kind, mut request) => {
+            request.records.extend(records);
+            writes::write(&control, &live, kind, *request, streamed, &options, &headers).await
         }
         SavedRequest::Execute(request) => {
-            Ok(Json(control.engine.execute(&live, &request, &options).await?).into_response())
+            refuse_idempotency_key(&headers)?;
+            super::execute::executed(&control, &live, &request, None, &headers, &options).await
         }
     }
 }
@@ -260,22 +234,7 @@ async fn rows(
     Ok(answer::rows(query, encoding).await?)
 }
 
-async fn write(
-    control: &Arc<Control>,
-    kind: ActivityKind,
-    id: RequestId,
-    name: &str,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Json<WriteAnswer>, Problem> {
-    refuse_idempotency_key(headers)?;
-    let live = live(control, name)?;
-    let call: Call<WriteRequest> = read(control, headers, body).await?;
-    let (request, options) = split(call, id);
-    Ok(Json(control.engine.write(&live, kind, &request, &options).await?))
-}
-
-async fn read<T: serde::de::DeserializeOwned>(
+pub(super) async fn read<T: serde::de::DeserializeOwned>(
     control: &Control,
     headers: &HeaderMap,
     body: Body,
@@ -284,16 +243,16 @@ async fn read<T: serde::de::DeserializeOwned>(
     call(&bounded_body(body, limit).await?, headers)
 }
 
-fn split<T>(call: Call<T>, id: RequestId) -> (T, CallOptions) {
+pub(super) fn split<T>(call: Call<T>, id: RequestId) -> (T, CallOptions) {
     let options =
         CallOptions { request_id: id.0, variables: call.variables, timeout: call.timeout, activity: None };
     (call.request, options)
 }
 
 /// A key that was taken and then not kept would be worse than none: the caller would repeat a write and double it.
-fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key("idempotency-key") {
-        let detail = "This version keeps no idempotency keys. Leave the header out, and repeat a write only when its answer says that it was not done.";
+        let detail = "Idempotency keys are kept for create, update and delete. Leave the header out here, and repeat a call only when its answer says that it was not done.";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_unsupported", detail)
             .field("Idempotency-Key"));
     }

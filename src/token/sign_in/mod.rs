@@ -16,3 +16,4 @@ mod wire;
 
 pub(super) use desk::{Drivers, SignIns};
 pub use model::{SignInError, SignInMethod, SignInRequest, SignInView};
+pub use protocol::consent_url;

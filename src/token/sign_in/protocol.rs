@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::stage::Prompt;
-use crate::connection::Connection;
+use crate::connection::{Callback, Connection};
 use crate::secret::{Secret, random_bytes};
 use crate::token::endpoint;
 use crate::token::plan::ANY_TENANT;
@@ -54,12 +54,29 @@ pub(super) fn login_url(connection: &Connection, name: &str) -> Option<Url> {
 
 /// Where an administrator consents for the tenant (Microsoft identity platform, "Admin consent").
 pub(super) fn admin_consent_url(connection: &Connection) -> Option<String> {
+    consent_url(connection, None, None, None)
+}
+
+/// As [`admin_consent_url`], with another return address, a `state`, and single permissions instead of all that the app
+/// registration lists; those need version 2 of the page. `None` when the connection names no application.
+pub fn consent_url(
+    connection: &Connection,
+    redirect_uri: Option<&Callback>,
+    state: Option<&str>,
+    scope: Option<&str>,
+) -> Option<String> {
     let client_id = connection.auth.client_id.as_deref()?;
+    let redirect_uri = redirect_uri.unwrap_or(&connection.auth.sign_in.callback);
     let mut url = connection.endpoints.authority.clone();
-    url.path_segments_mut().ok()?.pop_if_empty().extend([tenant(connection), "adminconsent"]);
+    {
+        let mut segments = url.path_segments_mut().ok()?;
+        segments.pop_if_empty().push(tenant(connection)).extend(scope.map(|_| "v2.0")).push("adminconsent");
+    }
     url.query_pairs_mut()
         .append_pair("client_id", client_id)
-        .append_pair("redirect_uri", connection.auth.sign_in.callback.as_str());
+        .append_pair("redirect_uri", redirect_uri.as_str())
+        .extend_pairs(scope.map(|scope| ("scope", scope)))
+        .extend_pairs(state.map(|state| ("state", state)));
     Some(url.into())
 }
 

@@ -5,6 +5,7 @@ use crate::answer::{Answer, Call};
 use crate::controls;
 use crate::faults::Fault;
 use crate::state::{Shared, Stats};
+use crate::throttle::RateLimit;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -14,14 +15,21 @@ pub(crate) fn serve(shared: &Shared, call: &Call) -> Answer {
     let mut state = shared.lock();
     match (call.method.as_str(), call.path().trim_start_matches("/admin/")) {
         ("GET", "stats") => Answer::json(200, &json!(state.stats)),
+        ("GET", "log") => Answer::json(200, &json!(state.throttle.log())),
+        ("DELETE", "log") => {
+            state.throttle.clear();
+            Answer::empty(204)
+        }
+        ("GET", "created") => Answer::json(200, &json!(state.created)),
         ("DELETE", "stats") => {
             state.stats = Stats::default();
             Answer::empty(204)
         }
         ("GET", "facts") => Answer::json(200, &controls::facts(&state)),
-        ("GET", "requests") => {
-            Answer::json(200, &json!({"token": state.token_requests, "graph": state.graph_requests}))
-        }
+        ("GET", "requests") => Answer::json(
+            200,
+            &json!({"token": state.token_requests, "graph": state.graph_requests, "content": state.content_requests}),
+        ),
         ("GET", "faults") => Answer::json(200, &json!(state.faults.pending())),
         ("POST", "faults") => match serde_json::from_value::<Fault>(body) {
             Ok(fault) => {
@@ -70,6 +78,17 @@ pub(crate) fn serve(shared: &Shared, call: &Call) -> Answer {
             }
             if let Some(milliseconds) = body["page_latency_milliseconds"].as_u64() {
                 state.options.page_latency = Duration::from_millis(milliseconds);
+            }
+            for (name, mailbox) in [("mailbox_rate", true), ("tenant_rate", false)] {
+                let limit = body[name]["requests"].as_u64().zip(body[name]["window_milliseconds"].as_u64());
+                let limit = limit.map(|(requests, window)| RateLimit {
+                    requests: requests as u32,
+                    window: Duration::from_millis(window),
+                });
+                if body.get(name).is_some() {
+                    let options = &mut state.options;
+                    *(if mailbox { &mut options.mailbox_rate } else { &mut options.tenant_rate }) = limit;
+                }
             }
             if let Some(after) = body["next_link_after_value"].as_bool() {
                 state.options.next_link_after_value = after;

@@ -1,6 +1,7 @@
 //! A request as the services read it and the answer they give, free of any HTTP library's types.
 //! Never touches a socket.
 
+use crate::data::content::Slice;
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -43,6 +44,8 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(String, String)>,
     /// The body.
     pub(crate) body: Bytes,
+    /// Sent instead of the body, piece by piece.
+    pub(crate) slice: Option<Slice>,
     /// Rows in the body, for the statistics.
     pub(crate) rows: u64,
 }
@@ -50,19 +53,25 @@ pub(crate) struct Answer {
 impl Answer {
     /// An answer without a body.
     pub(crate) fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new(), rows: 0 }
+        Self { status, headers: Vec::new(), body: Bytes::new(), slice: None, rows: 0 }
     }
 
     /// A JSON answer.
     pub(crate) fn json(status: u16, value: &Value) -> Self {
         let body = serde_json::to_vec(value).expect("a Value has string keys only, so it always serializes");
-        Self { status, headers: Vec::new(), body: body.into(), rows: 0 }
+        Self { status, headers: Vec::new(), body: body.into(), slice: None, rows: 0 }
             .with("content-type", "application/json; charset=utf-8")
     }
 
     /// A text answer.
     pub(crate) fn text(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), rows: 0 }.with("content-type", content_type)
+        Self { status, headers: Vec::new(), body: body.into(), slice: None, rows: 0 }
+            .with("content-type", content_type)
+    }
+
+    /// The first header of that (lower-case) name.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The same with one more header.

@@ -31,6 +31,22 @@ pub enum FaultTarget {
         #[serde(default)]
         path_contains: Option<String>,
     },
+    /// Requests to the content service: uploads and downloads by pre-authenticated addresses.
+    Content {
+        /// The HTTP method, in capitals.
+        #[serde(default)]
+        method: Option<String>,
+        /// A piece of the path and query, as sent.
+        #[serde(default)]
+        path_contains: Option<String>,
+    },
+    /// Every so many of the requests that another target means: the last of each round, so one in `nth`.
+    Every {
+        /// How many requests make a round; zero hits none.
+        nth: u32,
+        /// Which requests are counted.
+        target: Box<Self>,
+    },
     /// Single requests inside a `$batch`.
     BatchPart {
         /// A piece of the part's `url`.
@@ -58,6 +74,15 @@ pub enum FaultAction {
     Delay(#[serde(with = "milliseconds")] Duration),
     /// Carries the request out, then closes the connection without an answer.
     CutBeforeAnswer,
+    /// Closes the connection without carrying anything out.
+    DropBeforeExecuting,
+    /// Carries the request out, then answers with this status as a gateway in between would.
+    StatusAfterExecuting {
+        /// The HTTP status: 502, 503 or 504.
+        status: u16,
+    },
+    /// Reads so many bytes of the request's body, then closes the connection; the content service only.
+    CutUpload(usize),
     /// Carries the request out and closes the connection after so many bytes of the body.
     CutMidBody(usize),
     /// Never answers.
@@ -97,6 +122,28 @@ pub enum FaultAction {
     NextLink(String),
 }
 
+impl FaultAction {
+    /// What the counters call it.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Status { status, .. } => format!("status_{status}"),
+            Self::Delay(_) => "delay".to_owned(),
+            Self::CutBeforeAnswer => "cut_before_answer".to_owned(),
+            Self::DropBeforeExecuting => "drop_before_executing".to_owned(),
+            Self::StatusAfterExecuting { status } => format!("status_after_executing_{status}"),
+            Self::CutUpload(_) => "cut_upload".to_owned(),
+            Self::CutMidBody(_) => "cut_mid_body".to_owned(),
+            Self::Hang => "hang".to_owned(),
+            Self::OAuthError { .. } => "oauth_error".to_owned(),
+            Self::ClaimsChallenge => "claims_challenge".to_owned(),
+            Self::Garbage => "garbage".to_owned(),
+            Self::Redirect { .. } => "redirect".to_owned(),
+            Self::EndlessBody => "endless_body".to_owned(),
+            Self::NextLink(_) => "next_link".to_owned(),
+        }
+    }
+}
+
 impl Fault {
     /// Hits the next `times` posts to the token endpoint.
     pub fn token(times: u32, action: FaultAction) -> Self {
@@ -113,17 +160,21 @@ impl Fault {
 #[derive(Debug, Default)]
 pub(crate) struct FaultPlan {
     faults: Vec<Fault>,
+    /// How many requests each fault has seen, for those that hit only some.
+    counted: Vec<u32>,
 }
 
 impl FaultPlan {
     /// Adds one.
     pub(crate) fn inject(&mut self, fault: Fault) {
         self.faults.push(fault);
+        self.counted.push(0);
     }
 
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
         self.faults.clear();
+        self.counted.clear();
     }
 
     /// The faults that are still to come.
@@ -133,36 +184,33 @@ impl FaultPlan {
 
     /// Takes the first fault for a token post.
     pub(crate) fn take_for_token(&mut self) -> Option<FaultAction> {
-        self.take(|target| matches!(target, FaultTarget::Token))
+        self.take(Arrival::Token)
     }
 
     /// Takes the first fault for a Graph request.
-    pub(crate) fn take_for_graph(
-        &mut self,
-        request_method: &str,
-        path_and_query: &str,
-    ) -> Option<FaultAction> {
-        self.take(|target| match target {
-            FaultTarget::Graph { method, path_contains } => {
-                method.as_deref().is_none_or(|wanted| wanted == request_method)
-                    && path_contains.as_deref().is_none_or(|piece| path_and_query.contains(piece))
-            }
-            FaultTarget::Token | FaultTarget::BatchPart { .. } => false,
-        })
+    pub(crate) fn take_for_graph(&mut self, method: &str, path_and_query: &str) -> Option<FaultAction> {
+        self.take(Arrival::Graph(method, path_and_query))
     }
 
     /// Takes the first fault for one part of a batch.
     pub(crate) fn take_for_batch_part(&mut self, url: &str) -> Option<FaultAction> {
-        self.take(|target| match target {
-            FaultTarget::BatchPart { path_contains } => {
-                path_contains.as_deref().is_none_or(|piece| url.contains(piece))
-            }
-            FaultTarget::Token | FaultTarget::Graph { .. } => false,
-        })
+        self.take(Arrival::Part(url))
     }
 
-    fn take(&mut self, hits: impl Fn(&FaultTarget) -> bool) -> Option<FaultAction> {
-        let position = self.faults.iter().position(|fault| fault.times > 0 && hits(&fault.target))?;
+    /// Takes the first fault for an upload or download.
+    pub(crate) fn take_for_content(&mut self, method: &str, path_and_query: &str) -> Option<FaultAction> {
+        self.take(Arrival::Content(method, path_and_query))
+    }
+
+    fn take(&mut self, arrival: Arrival<'_>) -> Option<FaultAction> {
+        // Every round is counted, also when an earlier fault takes the request.
+        let due: Vec<bool> = self
+            .faults
+            .iter()
+            .zip(&mut self.counted)
+            .map(|(fault, count)| is_due(&fault.target, arrival, count))
+            .collect();
+        let position = due.iter().zip(&self.faults).position(|(due, fault)| *due && fault.times > 0)?;
         let fault = &mut self.faults[position];
         let action = fault.action.clone();
         if fault.times != u32::MAX {
@@ -170,8 +218,38 @@ impl FaultPlan {
         }
         if fault.times == 0 {
             self.faults.remove(position);
+            self.counted.remove(position);
         }
         Some(action)
+    }
+}
+
+/// A request that faults may hit.
+#[derive(Debug, Clone, Copy)]
+enum Arrival<'a> {
+    Token,
+    Graph(&'a str, &'a str),
+    Part(&'a str),
+    Content(&'a str, &'a str),
+}
+
+fn is_due(target: &FaultTarget, arrival: Arrival<'_>, count: &mut u32) -> bool {
+    let holds = |wanted: &Option<String>, text: &str, whole: bool| {
+        wanted.as_deref().is_none_or(|wanted| if whole { wanted == text } else { text.contains(wanted) })
+    };
+    match (target, arrival) {
+        (FaultTarget::Every { nth, target }, _) => {
+            let counts = is_due(target, arrival, &mut 0);
+            *count += u32::from(counts);
+            counts && *nth > 0 && count.is_multiple_of(*nth)
+        }
+        (FaultTarget::Token, Arrival::Token) => true,
+        (FaultTarget::Graph { method, path_contains }, Arrival::Graph(own, path))
+        | (FaultTarget::Content { method, path_contains }, Arrival::Content(own, path)) => {
+            holds(method, own, true) && holds(path_contains, path, false)
+        }
+        (FaultTarget::BatchPart { path_contains }, Arrival::Part(url)) => holds(path_contains, url, false),
+        _ => false,
     }
 }
 

@@ -1,7 +1,9 @@
-//! The two listening sockets, and how an outcome becomes bytes on a connection.
+//! The listening sockets, and how an outcome becomes bytes on a connection.
 //! Never listens on anything but 127.0.0.1.
 
 use crate::answer::{Answer, Call};
+use crate::data::content::Slice;
+use crate::faults::FaultAction;
 use crate::state::Shared;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited, combinators::BoxBody};
@@ -20,6 +22,10 @@ use tokio_rustls::TlsAcceptor;
 
 /// Larger request bodies are refused: an attachment goes by an upload session above 4 MB.
 const LARGEST_REQUEST: usize = 8 * 1024 * 1024;
+/// Contents of files may be larger: up to 250 MB in one request, and fragments of up to 60 MiB.
+const LARGEST_CONTENT: usize = 250 * 1024 * 1024;
+/// What is read of a content at once.
+const PIECE: usize = 256 * 1024;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -36,13 +42,15 @@ pub(crate) enum Outcome {
     Endless,
 }
 
-/// Which of the two services a socket belongs to.
+/// Which of the services a socket belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
     /// Token endpoint and the sandbox's own controls.
     Login,
     /// Graph.
     Graph,
+    /// Uploads and downloads.
+    Content,
 }
 
 /// Opens a socket on the loopback address.
@@ -89,13 +97,28 @@ async fn handle(
     service: Service,
     request: Request<Incoming>,
 ) -> Result<Response<BoxBody<Bytes, io::Error>>, io::Error> {
-    let call = match read(request).await {
-        Ok(call) => call,
-        Err(status) => return Ok(response(Answer::empty(status))),
+    let (head, body) = request.into_parts();
+    let mut call = head_of(&head);
+    let fault = (service == Service::Content)
+        .then(|| shared.lock().take_content_fault(&call.method, &call.target))
+        .flatten();
+    if let Some(FaultAction::CutUpload(bytes)) = fault {
+        swallow(body, bytes).await;
+        return Err(io::Error::other("the upload is cut on purpose"));
+    }
+    let largest = match service {
+        Service::Content => LARGEST_CONTENT,
+        Service::Graph if call.method == "PUT" => LARGEST_CONTENT,
+        _ => LARGEST_REQUEST,
     };
+    match Limited::new(body, largest).collect().await {
+        Ok(collected) => call.body = collected.to_bytes(),
+        Err(_) => return Ok(response(Answer::empty(413))),
+    }
     let outcome = match service {
         Service::Login => crate::login::serve(&shared, &call).await,
         Service::Graph => crate::graph::serve(&shared, call).await,
+        Service::Content => crate::content::serve(&shared, &call, fault).await,
     };
     match outcome {
         Outcome::Answer(answer) => Ok(response(answer)),
@@ -109,9 +132,7 @@ async fn handle(
     }
 }
 
-async fn read(request: Request<Incoming>) -> Result<Call, u16> {
-    let (parts, body) = request.into_parts();
-    let body = Limited::new(body, LARGEST_REQUEST).collect().await.map_err(|_| 413_u16)?.to_bytes();
+fn head_of(parts: &hyper::http::request::Parts) -> Call {
     let headers = parts
         .headers
         .iter()
@@ -120,15 +141,35 @@ async fn read(request: Request<Incoming>) -> Result<Call, u16> {
         })
         .collect();
     let target = parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
-    Ok(Call { method: parts.method.as_str().to_owned(), target, headers, body })
+    Call { method: parts.method.as_str().to_owned(), target, headers, body: Bytes::new() }
+}
+
+/// Reads so many bytes of a body and no more.
+async fn swallow(mut body: Incoming, most: usize) {
+    let mut read = 0;
+    while read < most {
+        match body.frame().await {
+            Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
+            _ => return,
+        }
+    }
 }
 
 fn response(answer: Answer) -> Response<BoxBody<Bytes, io::Error>> {
+    if let Some(slice) = answer.slice.clone() {
+        return with_body(answer, BoxBody::new(SliceBody { slice, sent: 0, cut_after: None, waited: false }));
+    }
     let body = Full::new(answer.body.clone()).map_err(|never: Infallible| match never {});
     with_body(answer, BoxBody::new(body))
 }
 
 fn cut_response(answer: Answer, sent: usize) -> Response<BoxBody<Bytes, io::Error>> {
+    if let Some(slice) = answer.slice.clone() {
+        return with_body(
+            answer,
+            BoxBody::new(SliceBody { slice, sent: 0, cut_after: Some(sent as u64), waited: false }),
+        );
+    }
     let length = answer.body.len().max(sent + 1);
     let first = answer.body.slice(..sent.min(answer.body.len()));
     with_body(answer, BoxBody::new(CutBody { first: Some(first), length: length as u64 }))
@@ -173,6 +214,46 @@ impl Body for CutBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.length)
+    }
+}
+
+/// A content, piece by piece; cut after so many bytes if a fault says so.
+struct SliceBody {
+    slice: Slice,
+    sent: u64,
+    cut_after: Option<u64>,
+    waited: bool,
+}
+
+impl Body for SliceBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let end = self.cut_after.unwrap_or(u64::MAX).min(self.slice.length);
+        let most = (end - self.sent).min(PIECE as u64) as usize;
+        if most == 0 {
+            let cut = end < self.slice.length;
+            if cut && !self.waited {
+                // What was written so far goes out before the connection ends.
+                self.waited = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            return Poll::Ready(cut.then(|| Err(io::Error::other("the body is cut on purpose"))));
+        }
+        let piece = self.slice.content.read(self.slice.start + self.sent, most);
+        if let Ok(piece) = &piece {
+            self.sent += piece.len() as u64;
+        }
+        Poll::Ready(Some(piece.map(Frame::data)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.slice.length - self.sent)
     }
 }
 

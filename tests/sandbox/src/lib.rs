@@ -13,6 +13,7 @@
 
 mod admin;
 mod answer;
+mod content;
 mod controls;
 mod data;
 mod entra;
@@ -24,6 +25,7 @@ mod login;
 mod options;
 mod random;
 mod state;
+mod throttle;
 mod time;
 mod tls;
 
@@ -37,4 +39,5 @@ pub use options::{
     SandboxOptions,
 };
 pub use state::{RecordedRequest, Stats};
+pub use throttle::{LoggedRequest, RateLimit};
 pub use tls::{TlsFiles, TlsFront};

@@ -38,8 +38,7 @@ pub(crate) async fn serve(shared: &Shared, call: &Call) -> Outcome {
         state.stats.token_posts += 1;
         remember(&mut state.token_requests, call);
         let fault = state.faults.take_for_token();
-        state.stats.faults_hit += u64::from(fault.is_some());
-        fault
+        state.count_fault(fault)
     };
     let answer = || entra::token::post(&mut shared.lock(), tenant, call);
     match fault {
@@ -53,6 +52,11 @@ pub(crate) async fn serve(shared: &Shared, call: &Call) -> Outcome {
             Outcome::Cut
         }
         Some(FaultAction::CutMidBody(bytes)) => Outcome::CutAfter(answer(), bytes),
+        Some(FaultAction::DropBeforeExecuting | FaultAction::CutUpload(_)) => Outcome::Cut,
+        Some(FaultAction::StatusAfterExecuting { status }) => {
+            answer();
+            Outcome::Answer(Answer::empty(status))
+        }
         Some(FaultAction::Hang) => Outcome::Hang,
         Some(FaultAction::EndlessBody) => Outcome::Endless,
         Some(FaultAction::Garbage) => Outcome::Answer(garbage()),

@@ -1,6 +1,7 @@
 //! What a test may choose about the tenant, and the facts that are the same in every sandbox.
 //! Never holds anything that changes while the sandbox runs.
 
+use crate::throttle::RateLimit;
 use crate::tls::TlsFiles;
 use std::time::Duration;
 
@@ -23,14 +24,31 @@ pub const REDIRECT_URIS: &[&str] =
 pub const DELEGATED_SCOPES: &[&str] = &[
     "Calendars.ReadWrite",
     "Contacts.ReadWrite",
+    "Files.ReadWrite.All",
+    "Group.ReadWrite.All",
     "Mail.ReadWrite",
     "Mail.Send",
+    "Tasks.ReadWrite",
+    "Bookings.ReadWrite.All",
+    "Bookings.Manage.All",
+    "LicenseAssignment.ReadWrite.All",
     "User.Read",
     "User.ReadWrite.All",
 ];
 /// The application roles that an administrator granted to the confidential application.
-pub const APPLICATION_ROLES: &[&str] =
-    &["Calendars.ReadWrite", "Contacts.ReadWrite", "Mail.ReadWrite", "Mail.Send", "User.ReadWrite.All"];
+pub const APPLICATION_ROLES: &[&str] = &[
+    "Calendars.ReadWrite",
+    "Contacts.ReadWrite",
+    "Files.ReadWrite.All",
+    "Group.ReadWrite.All",
+    "Mail.ReadWrite",
+    "Mail.Send",
+    "Tasks.ReadWrite.All",
+    "Bookings.ReadWrite.All",
+    "Bookings.Manage.All",
+    "LicenseAssignment.ReadWrite.All",
+    "User.ReadWrite.All",
+];
 
 /// What happens to a refresh token that has been used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,7 +95,7 @@ pub struct SandboxOptions {
     pub authorization_code_lifetime: Duration,
     /// What becomes of used refresh tokens.
     pub rotation: Rotation,
-    /// Added to the answer of every Graph request.
+    /// The service time: added to the answer of every Graph request and to that of each part of a batch.
     pub page_latency: Duration,
     /// How many requests one mailbox serves at once.
     pub mailbox_concurrency: usize,
@@ -85,6 +103,16 @@ pub struct SandboxOptions {
     pub enforce_mailbox_concurrency: bool,
     /// Puts `@odata.nextLink` after `value`, where it usually stands before it.
     pub next_link_after_value: bool,
+    /// How many requests one mailbox serves in a span of time; each part of a batch counts.
+    pub mailbox_rate: Option<RateLimit>,
+    /// How many requests the tenant serves in a span of time; each part of a batch counts.
+    pub tenant_rate: Option<RateLimit>,
+    /// How many resource units the directory serves in a span of time.
+    pub directory_units: Option<RateLimit>,
+    /// Whether users' drives are personal ones, which tell SHA-1 and SHA-256 too.
+    pub personal_drives: bool,
+    /// How long an upload session lives, in whole seconds.
+    pub upload_session_lifetime: Duration,
     /// Serves https instead of http, with this certificate.
     pub tls: Option<TlsFiles>,
 }
@@ -112,6 +140,11 @@ impl Default for SandboxOptions {
             mailbox_concurrency: 4,
             enforce_mailbox_concurrency: true,
             next_link_after_value: false,
+            mailbox_rate: None,
+            tenant_rate: None,
+            directory_units: None,
+            personal_drives: false,
+            upload_session_lifetime: Duration::from_secs(3_600),
             tls: None,
         }
     }

@@ -38,7 +38,7 @@ fn options_that_the_service_refuses_are_refused() {
         (format!("{mail}?$count=yes"), 400, "BadRequest"),
         (format!("{mail}?$unknown=1"), 400, "BadRequest"),
         (format!("{mail}?$top=1&$top=2"), 400, "BadRequest"),
-        (format!("{mail}?$expand=attachments"), 501, "NotImplemented"),
+        (format!("{mail}?$expand=extensions"), 501, "NotImplemented"),
         (format!("{mail}?$expand=unicorns"), 400, "BadRequest"),
         (format!("{mail}?$search=\"a\"&$filter=isRead eq true"), 400, "SearchWithFilter"),
         (format!("{mail}?$search=\"a\"&$orderby=subject"), 400, "SearchWithOrderBy"),

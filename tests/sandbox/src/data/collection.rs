@@ -4,6 +4,7 @@
 use super::model::Entity;
 use super::{contacts, directory, events, folders, ids, messages};
 use serde_json::{Map, Value};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -22,15 +23,29 @@ pub(crate) struct Owner {
 
 /// A row that was created or changed.
 #[derive(Debug, Clone)]
-pub(crate) struct StoredRow {
+struct StoredRow {
     /// The folder or calendar it lies in.
-    pub(crate) parent: u32,
+    parent: u32,
     /// The number it was born with: what its immutable id tells.
-    pub(crate) origin: u32,
+    origin: u32,
     /// How often it changed.
-    pub(crate) change: u32,
-    /// Its properties, without the ones that follow from its number.
-    pub(crate) fields: Map<String, Value>,
+    change: u32,
+    /// Its properties as JSON text, which takes a fifth of the room; without the ones that follow from its number.
+    packed: Box<[u8]>,
+}
+
+impl StoredRow {
+    fn fields(&self) -> Map<String, Value> {
+        serde_json::from_slice(&self.packed).unwrap_or_default()
+    }
+
+    fn set(&mut self, fields: &Map<String, Value>) {
+        self.packed = pack(fields);
+    }
+}
+
+fn pack(fields: &Map<String, Value>) -> Box<[u8]> {
+    serde_json::to_vec(fields).unwrap_or_default().into_boxed_slice()
 }
 
 /// The rows.
@@ -45,6 +60,10 @@ pub(crate) struct Collection {
     seeded: u32,
     next_key: u32,
     stored: BTreeMap<u32, Option<StoredRow>>,
+    /// The row that was read last, unpacked: its number, its change and its properties.
+    unpacked: RefCell<(u32, u32, Map<String, Value>)>,
+    /// The rows that changed, with the version they changed to.
+    changes: Vec<(u64, u32)>,
     moved: HashMap<u32, u32>,
 }
 
@@ -55,10 +74,13 @@ impl Collection {
         Self {
             entity,
             owner,
-            version: 0,
+            // A client that has nothing yet is at zero.
+            version: 1,
             seeded,
             next_key: seeded,
             stored: BTreeMap::new(),
+            unpacked: RefCell::new((u32::MAX, u32::MAX, Map::new())),
+            changes: Vec::new(),
             moved: HashMap::new(),
         }
     }
@@ -93,6 +115,7 @@ impl Collection {
             _ => match self.entity {
                 Entity::Message => folders::folder_of_message(key),
                 Entity::Event => events::calendar_of_event(key),
+                Entity::MailFolder => folders::ROOT,
                 _ => 0,
             },
         }
@@ -149,17 +172,22 @@ impl Collection {
             }
         }
         match self.stored.get(&key) {
-            Some(Some(row)) => row.fields.get(name).cloned().unwrap_or(Value::Null),
+            Some(Some(row)) => self.stored_field(key, row, name),
             _ => self.seeded_field(key, name),
         }
+    }
+
+    /// What a generated row had for a property when it was born; null for rows that clients made.
+    pub(crate) fn seeded(&self, origin: u32, name: &str) -> Value {
+        if origin < self.seeded { self.seeded_field(origin, name) } else { Value::Null }
     }
 
     /// Adds a row and returns its number.
     pub(crate) fn create(&mut self, parent: u32, fields: Map<String, Value>) -> u32 {
         let key = self.next_key;
         self.next_key += 1;
-        self.version += 1;
-        self.stored.insert(key, Some(StoredRow { parent, origin: key, change: 0, fields }));
+        self.note(key);
+        self.stored.insert(key, Some(StoredRow { parent, origin: key, change: 0, packed: pack(&fields) }));
         key
     }
 
@@ -167,14 +195,16 @@ impl Collection {
     pub(crate) fn update(&mut self, key: u32, changes: Map<String, Value>) {
         let mut row = self.materialized(key);
         row.change += 1;
-        row.fields.extend(changes);
-        self.version += 1;
+        let mut fields = row.fields();
+        fields.extend(changes);
+        row.set(&fields);
+        self.note(key);
         self.stored.insert(key, Some(row));
     }
 
     /// Takes a row away.
     pub(crate) fn remove(&mut self, key: u32) {
-        self.version += 1;
+        self.note(key);
         self.stored.insert(key, None);
     }
 
@@ -185,7 +215,8 @@ impl Collection {
         row.change += 1;
         let moved = self.next_key;
         self.next_key += 1;
-        self.version += 1;
+        self.note(key);
+        self.note(moved);
         self.moved.insert(row.origin, moved);
         self.stored.insert(key, None);
         self.stored.insert(moved, Some(row));
@@ -195,7 +226,31 @@ impl Collection {
     /// Puts a copy of a row into a folder.
     pub(crate) fn copy_to(&mut self, key: u32, parent: u32) -> u32 {
         let row = self.materialized(key);
-        self.create(parent, row.fields)
+        self.create(parent, row.fields())
+    }
+
+    /// The rows that changed after that version, each once, in the order of their last change.
+    pub(crate) fn changed_since(&self, version: u64) -> Vec<u32> {
+        let start = self.changes.partition_point(|(changed, _)| *changed <= version);
+        let mut seen = std::collections::HashSet::new();
+        let mut keys: Vec<u32> =
+            self.changes[start..].iter().rev().map(|(_, key)| *key).filter(|key| seen.insert(*key)).collect();
+        keys.reverse();
+        keys
+    }
+
+    /// One property of a row that was changed. Readers ask for all properties of a row in turn.
+    fn stored_field(&self, key: u32, row: &StoredRow, name: &str) -> Value {
+        let mut last = self.unpacked.borrow_mut();
+        if (last.0, last.1) != (key, row.change) {
+            *last = (key, row.change, row.fields());
+        }
+        last.2.get(name).cloned().unwrap_or(Value::Null)
+    }
+
+    fn note(&mut self, key: u32) {
+        self.version += 1;
+        self.changes.push((self.version, key));
     }
 
     fn materialized(&self, key: u32) -> StoredRow {
@@ -211,8 +266,8 @@ impl Collection {
             .filter(|property| !derived.contains(&property.name))
             .filter(|property| property.name != "id" || self.entity == Entity::User)
             .map(|property| (property.name.to_owned(), self.seeded_field(key, property.name)))
-            .collect();
-        StoredRow { parent: self.parent(key), origin: key, change: 0, fields }
+            .collect::<Map<String, Value>>();
+        StoredRow { parent: self.parent(key), origin: key, change: 0, packed: pack(&fields) }
     }
 
     fn seeded_field(&self, key: u32, name: &str) -> Value {

@@ -17,6 +17,8 @@ pub(crate) const MAIL_FOLDERS: &[(&str, &str)] = &[
     ("outbox", "Outbox"),
     ("conversationhistory", "Conversation History"),
 ];
+/// The number of the folder that holds all others; no row has it.
+pub(crate) const ROOT: u32 = u32::MAX;
 /// The number of the inbox.
 pub(crate) const INBOX: u32 = 0;
 /// The number of the sent items.
@@ -28,6 +30,9 @@ pub(crate) const DELETED: u32 = 3;
 
 /// The number of the folder with that well-known name.
 pub(crate) fn well_known(name: &str) -> Option<u32> {
+    if name.eq_ignore_ascii_case("msgfolderroot") {
+        return Some(ROOT);
+    }
     MAIL_FOLDERS
         .iter()
         .position(|(known, _)| known.eq_ignore_ascii_case(name))
@@ -53,6 +58,7 @@ pub(crate) fn is_outgoing(folder: u32) -> bool {
 /// One property of generated mail folder `key`; the counts are put in by the reader.
 pub(crate) fn mail_folder_field(owner: &Owner, key: u32, name: &str) -> Value {
     match name {
+        "displayName" if key == ROOT => "Top of Information Store".into(),
         "displayName" => MAIL_FOLDERS.get(key as usize).map_or("Folder", |(_, shown)| shown).into(),
         // The root folder has a number that no row has.
         "parentFolderId" => ids::encode(&owner.id, Entity::MailFolder, u32::MAX, false).into(),

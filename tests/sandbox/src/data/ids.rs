@@ -6,6 +6,11 @@ use crate::random::mix;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
+/// The kind of an attachment in an id; the entity types have the lower numbers.
+const ATTACHMENT: u8 = 40;
+/// The kind of an occurrence.
+const OCCURRENCE: u8 = 41;
+
 /// What an id stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DecodedId {
@@ -19,6 +24,34 @@ pub(crate) struct DecodedId {
 
 /// Writes the id of a row in the mailbox of `owner` (a GUID).
 pub(crate) fn encode(owner: &str, entity: Entity, key: u32, immutable: bool) -> String {
+    write(owner, number(entity), key, immutable)
+}
+
+/// Writes the id of an attachment in the mailbox of `owner`.
+pub(crate) fn attachment(owner: &str, key: u32) -> String {
+    write(owner, ATTACHMENT, key, false)
+}
+
+/// Reads the id of an attachment; `None` when it was not written by [`attachment`].
+pub(crate) fn attachment_number(owner: &str, text: &str) -> Option<u32> {
+    let bytes = URL_SAFE.decode(text).ok()?;
+    let key = u32::from_be_bytes(bytes.get(81..85)?.try_into().ok()?);
+    (attachment(owner, key) == text).then_some(key)
+}
+
+/// Writes the id of an occurrence in the mailbox of `owner`.
+pub(crate) fn occurrence(owner: &str, key: u32) -> String {
+    write(owner, OCCURRENCE, key, false)
+}
+
+/// Reads the id of an occurrence; `None` when it was not written by [`occurrence`].
+pub(crate) fn occurrence_number(owner: &str, text: &str) -> Option<u32> {
+    let bytes = URL_SAFE.decode(text).ok()?;
+    let key = u32::from_be_bytes(bytes.get(81..85)?.try_into().ok()?);
+    (occurrence(owner, key) == text).then_some(key)
+}
+
+fn write(owner: &str, kind: u8, key: u32, immutable: bool) -> String {
     let seed = crate::random::seed_of(owner);
     let mut bytes = Vec::with_capacity(86);
     // The first bytes make ordinary ids begin with "AAMk" and immutable ones with "AAkA", as the service's do.
@@ -33,7 +66,7 @@ pub(crate) fn encode(owner: &str, entity: Entity, key: u32, immutable: bool) -> 
             bytes.extend_from_slice(&[7, 0]);
         }
     }
-    bytes.push(number(entity));
+    bytes.push(kind);
     bytes.extend_from_slice(&key.to_be_bytes());
     // Two bytes short of a multiple of three: the text ends with "=", as most of the service's do.
     while bytes.len() % 3 != 2 {

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Binary,
     /// An enumeration with these members.
     Choice(&'static [&'static str]),
+    /// A type without declared members: any JSON value.
+    Any,
     /// A complex type.
     Complex(&'static Shape),
     /// A collection.
@@ -35,6 +37,7 @@ impl Kind {
             Self::Instant => "Edm.DateTimeOffset".to_owned(),
             Self::Binary => "Edm.Binary".to_owned(),
             Self::Choice(_) => "Edm.Enum".to_owned(),
+            Self::Any => "Edm.Untyped".to_owned(),
             Self::Complex(shape) => format!("microsoft.graph.{}", shape.name),
             Self::List(item) => format!("Collection({})", item.edm_name()),
         }

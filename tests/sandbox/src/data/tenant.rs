@@ -1,6 +1,7 @@
 //! The tenant's directory and mailboxes.
 //! Never builds a mailbox before somebody opens it.
 
+use super::attachments::{Attachment, Attachments};
 use super::collection::{Collection, Owner};
 use super::directory::{ADMINISTRATOR, WITHOUT_MAILBOX};
 use super::folders::MAIL_FOLDERS;
@@ -33,6 +34,7 @@ pub(crate) struct UserFacts {
 pub(crate) struct Mailbox {
     /// The rows, one collection per entity type.
     collections: HashMap<Entity, Collection>,
+    attachments: Attachments,
     /// Events by the transaction id they were created with.
     pub(crate) transactions: HashMap<String, u32>,
 }
@@ -41,6 +43,29 @@ impl Mailbox {
     /// The rows of an entity type.
     pub(crate) fn of(&self, entity: Entity) -> &Collection {
         self.collections.get(&entity).expect("every mailbox is built with a collection per mailbox entity")
+    }
+
+    /// What hangs on a row.
+    pub(crate) fn attachments_of(&self, entity: Entity, key: u32) -> Vec<Attachment> {
+        self.attachments.of(self.of(entity), key)
+    }
+
+    /// Hangs an attachment on a row; answers its number.
+    pub(crate) fn attach(&mut self, entity: Entity, key: u32, attachment: Attachment) -> u32 {
+        let rows = self
+            .collections
+            .get(&entity)
+            .expect("every mailbox is built with a collection per mailbox entity");
+        self.attachments.add(rows, key, attachment)
+    }
+
+    /// Takes an attachment away; whether it was there.
+    pub(crate) fn detach(&mut self, entity: Entity, key: u32, number: u32) -> bool {
+        let rows = self
+            .collections
+            .get(&entity)
+            .expect("every mailbox is built with a collection per mailbox entity");
+        self.attachments.remove(rows, key, number)
     }
 
     /// The rows of an entity type, to be changed.
@@ -94,6 +119,14 @@ impl Tenant {
         self.users.contains(key).then(|| self.facts(key))
     }
 
+    /// The id of a user that was there once.
+    pub(crate) fn user_id(&self, key: u32) -> Option<String> {
+        self.lookup
+            .iter()
+            .find(|(name, known)| **known == key && !name.contains('@'))
+            .map(|(name, _)| name.clone())
+    }
+
     /// The facts of a user by row.
     pub(crate) fn facts(&self, key: u32) -> UserFacts {
         let text = |name| match self.users.field(key, name) {
@@ -138,7 +171,7 @@ impl Tenant {
                 .into_iter()
                 .map(|(entity, size)| (entity, Collection::new(entity, Arc::clone(&owner), size)))
                 .collect();
-            Mailbox { collections, transactions: HashMap::new() }
+            Mailbox { collections, attachments: Attachments::default(), transactions: HashMap::new() }
         })
     }
 }

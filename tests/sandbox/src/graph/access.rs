@@ -1,6 +1,7 @@
 //! Who is asking, and whether they may.
 //! Never changes anything.
 
+use super::drives::path::DriveOf;
 use super::errors::GraphError;
 use super::route::{Route, Whose};
 use crate::answer::Call;
@@ -36,7 +37,17 @@ pub(crate) fn principal(state: &State, call: &Call) -> Result<Principal, GraphEr
 
 /// Whether a request to this resource is one that its mailbox limits.
 pub(crate) fn uses_mailbox(route: &Route) -> bool {
-    !matches!(route, Route::Users | Route::UsersCount | Route::User(_) | Route::Batch)
+    !matches!(
+        route,
+        Route::Users
+            | Route::UsersDelta
+            | Route::UsersCount
+            | Route::User(_)
+            | Route::Batch
+            | Route::Drive(_)
+            | Route::Resource(_)
+            | Route::Licenses(..)
+    )
 }
 
 /// Finds the user that a route names and checks that the caller may do this there.
@@ -49,18 +60,36 @@ pub(crate) fn check(
     let writes = method != "GET";
     let whose = match route {
         Route::Batch => return Ok(None),
-        Route::Users | Route::UsersCount => {
+        Route::Users | Route::UsersDelta | Route::UsersCount => {
             check_directory(principal, writes, None)?;
             return Ok(None);
         }
+        Route::Drive(path) => {
+            check_drive(principal, writes)?;
+            match &path.of {
+                DriveOf::User(whose) => whose,
+                DriveOf::Group(_) | DriveOf::Id(_) => return Ok(None),
+            }
+        }
+        Route::Resource(path) => {
+            super::resources::check(principal, path, method)?;
+            match &path.whose {
+                Some(whose) => whose,
+                None => return Ok(None),
+            }
+        }
         Route::User(whose)
+        | Route::Licenses(whose, _)
+        | Route::Attachments(whose, ..)
+        | Route::Mime(whose, _)
         | Route::Items(whose, ..)
         | Route::ItemsCount(whose, ..)
         | Route::Item(whose, ..)
         | Route::Action(whose, ..)
         | Route::SendMail(whose)
         | Route::CalendarView(whose, _)
-        | Route::ChildFolders(whose, ..) => whose,
+        | Route::Delta(whose, ..)
+        | Route::Instances(whose, _) => whose,
     };
     let user = match (whose, &principal.user) {
         (Whose::Me, Some(user)) => user.clone(),
@@ -68,6 +97,10 @@ pub(crate) fn check(
             let text = "/me request is only valid with delegated authentication flow.";
             return Err(GraphError::bad_request(text));
         }
+        (Whose::Group(id), Some(_)) => {
+            state.group_mailbox(id).ok_or_else(|| GraphError::resource_not_found(id))?
+        }
+        (Whose::Group(_), None) => return Err(GraphError::access_denied()),
         (Whose::User(name), _) => match state.tenant.user(name) {
             Some(user) => user,
             None if uses_mailbox(route) => {
@@ -77,6 +110,15 @@ pub(crate) fn check(
             None => return Err(GraphError::resource_not_found(name)),
         },
     };
+    if matches!(route, Route::Resource(_)) {
+        return Ok(Some(user));
+    }
+    if matches!(route, Route::Drive(_)) {
+        if principal.user.as_ref().is_some_and(|own| own.id != user.id) {
+            return Err(GraphError::new(403, "accessDenied", "Access denied"));
+        }
+        return Ok(Some(user));
+    }
     if !uses_mailbox(route) {
         check_directory(principal, writes, Some(&user))?;
         return Ok(Some(user));
@@ -84,7 +126,8 @@ pub(crate) fn check(
     if !permitted(principal, needed(route, writes)) {
         return Err(GraphError::access_denied());
     }
-    if principal.user.as_ref().is_some_and(|own| own.id != user.id) {
+    let group = matches!(whose, Whose::Group(_));
+    if !group && principal.user.as_ref().is_some_and(|own| own.id != user.id) {
         return Err(GraphError::access_denied());
     }
     if !user.has_mailbox {
@@ -92,6 +135,27 @@ pub(crate) fn check(
         return Err(GraphError::new(404, "MailboxNotEnabledForRESTAPI", text));
     }
     Ok(Some(user))
+}
+
+/// Drives answer with codes of their own.
+fn check_drive(principal: &Principal, writes: bool) -> Result<(), GraphError> {
+    let needed: &[&str] = if writes {
+        &["Files.ReadWrite", "Files.ReadWrite.All", "Sites.ReadWrite.All"]
+    } else {
+        &[
+            "Files.Read",
+            "Files.Read.All",
+            "Files.ReadWrite",
+            "Files.ReadWrite.All",
+            "Sites.Read.All",
+            "Sites.ReadWrite.All",
+        ]
+    };
+    if permitted(principal, needed) {
+        Ok(())
+    } else {
+        Err(GraphError::new(403, "accessDenied", "Access denied"))
+    }
 }
 
 fn check_directory(principal: &Principal, writes: bool, user: Option<&UserFacts>) -> Result<(), GraphError> {
@@ -131,12 +195,24 @@ fn needed(route: &Route, writes: bool) -> &'static [&'static str] {
             return &["Mail.Send"];
         }
         Route::CalendarView(..) => Entity::Event,
+        Route::Mime(..) => Entity::Message,
         Route::Items(_, entity, _)
+        | Route::Attachments(_, entity, ..)
         | Route::ItemsCount(_, entity, _)
         | Route::Item(_, entity, _)
         | Route::Action(_, entity, ..)
-        | Route::ChildFolders(_, entity, _) => *entity,
-        Route::Batch | Route::Users | Route::UsersCount | Route::User(_) => return &[],
+        | Route::Delta(_, entity, _) => *entity,
+        Route::Instances(..) => Entity::Event,
+        Route::Batch
+        | Route::Users
+        | Route::UsersDelta
+        | Route::UsersCount
+        | Route::User(_)
+        | Route::Drive(_)
+        | Route::Resource(_)
+        | Route::Licenses(..) => {
+            return &[];
+        }
     };
     match (entity, writes) {
         (Entity::Message | Entity::MailFolder, false) => &["Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic"],

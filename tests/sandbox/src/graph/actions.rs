@@ -1,13 +1,14 @@
 //! What is done with items beyond writing them: sending, answering, moving, accepting.
 //! Never delivers mail to anybody: what is sent ends in the sender's own sent items.
 
-use super::body;
 use super::dispatch::Context;
 use super::entity::find;
 use super::errors::GraphError;
 use super::new_items::new_message;
 use super::write::created;
+use super::{attachments, body};
 use crate::answer::{Answer, Call};
+use crate::data::attachments::Attachment;
 use crate::data::folders;
 use crate::data::model::Entity;
 use crate::state::State;
@@ -20,15 +21,18 @@ pub(crate) fn send_mail(state: &mut State, call: &Call, context: &Context) -> Re
     let Some(Value::Object(message)) = parameters.get("message") else {
         return Err(missing("message"));
     };
+    let brought = attachments::brought(message)?;
     let message = body::nested(message.clone(), Entity::Message)?;
     require_recipients(&message)?;
     // The documentation's own samples write this flag as text.
     let save = !matches!(parameters.get("savetosentitems"), Some(Value::Bool(false)))
         && parameters.get("savetosentitems").and_then(Value::as_str) != Some("false");
     if save {
-        store_sent(state, context, message);
+        store_sent(state, context, message, brought);
+    } else {
+        let subject = message.get("subject").and_then(Value::as_str).map(str::to_owned);
+        state.count_write(subject.as_deref());
     }
-    state.stats.writes += 1;
     Ok(Answer::empty(202))
 }
 
@@ -46,7 +50,21 @@ pub(crate) fn carry_out(
     let done = match (entity, action) {
         (Entity::Message, "move" | "copy") => relocate(state, call, context, key, action == "move"),
         (Entity::Message, "send") => send_draft(state, context, key),
-        (Entity::Message, "reply" | "replyall" | "forward") => respond(state, call, context, key, action),
+        (Entity::Message, "reply" | "replyall" | "forward") => {
+            let (message, attached) = response(state, call, context, key, action)?;
+            if action == "forward" {
+                require_recipients(&message)?;
+            }
+            store_sent(state, context, message, attached);
+            Ok(Answer::empty(202))
+        }
+        (Entity::Message, "createreply" | "createreplyall" | "createforward") => {
+            let (message, attached) = response(state, call, context, key, &action["create".len()..])?;
+            let fields = new_message(message, &owner, &mut state.fresh);
+            let draft = state.tenant.mailbox(&owner).of_mut(Entity::Message).create(folders::DRAFTS, fields);
+            attachments::hang(state, &owner, Entity::Message, draft, attached);
+            created(state, context, Entity::Message, draft).map(|(_, answer)| answer)
+        }
         (Entity::Event, "accept" | "decline" | "tentativelyaccept") => {
             answer_invitation(state, call, context, key, action)
         }
@@ -90,6 +108,10 @@ fn relocate(
     let folder = find(mailbox, Entity::MailFolder, Some(destination))?;
     let messages = mailbox.of_mut(Entity::Message);
     let placed = if moves { messages.move_to(key, folder) } else { messages.copy_to(key, folder) };
+    if !moves {
+        let attached = mailbox.attachments_of(Entity::Message, key);
+        attachments::hang(state, &owner, Entity::Message, placed, attached);
+    }
     created(state, context, Entity::Message, placed).map(|(_, answer)| answer)
 }
 
@@ -110,38 +132,63 @@ fn send_draft(state: &mut State, context: &Context, key: u32) -> Result<Answer, 
     Ok(Answer::empty(202))
 }
 
-fn respond(
+/// The message that answers or forwards another one, and what hangs on it.
+fn response(
     state: &mut State,
     call: &Call,
     context: &Context,
     key: u32,
     action: &str,
-) -> Result<Answer, GraphError> {
-    let parameters = parameters(call, &["comment", "message", "toRecipients"])?;
-    let mut message = match parameters.get("message") {
-        Some(Value::Object(message)) => body::nested(message.clone(), Entity::Message)?,
-        _ => Map::new(),
+) -> Result<(Map<String, Value>, Vec<Attachment>), GraphError> {
+    let parameters = match call.body.is_empty() {
+        true => Map::new(),
+        false => parameters(call, &["comment", "message", "toRecipients"])?,
+    };
+    let (mut message, mut attached) = match parameters.get("message") {
+        Some(Value::Object(message)) => {
+            (body::nested(message.clone(), Entity::Message)?, attachments::brought(message)?)
+        }
+        _ => (Map::new(), Vec::new()),
     };
     if message.contains_key("body") && parameters.contains_key("comment") {
         let text = "Either the comment or the body of the message can be given, not both.";
+        return Err(GraphError::new(400, "ErrorInvalidRequest", text));
+    }
+    if message.contains_key("toRecipients") && parameters.contains_key("torecipients") {
+        let text = "The recipients can be given as a parameter or in the message, not both.";
         return Err(GraphError::new(400, "ErrorInvalidRequest", text));
     }
     if let Some(recipients) = parameters.get("torecipients") {
         message.insert("toRecipients".into(), recipients.clone());
     }
     let owner = context.owner().clone();
-    let messages = state.tenant.mailbox(&owner).of(Entity::Message);
+    let mailbox = state.tenant.mailbox(&owner);
+    let messages = mailbox.of(Entity::Message);
     let original = messages.field(key, "subject").as_str().unwrap_or_default().to_owned();
     let prefix = if action == "forward" { "FW: " } else { "RE: " };
     if action == "forward" {
-        require_recipients(&message)?;
+        attached.extend(mailbox.attachments_of(Entity::Message, key));
     } else if !message.contains_key("toRecipients") {
-        message.insert("toRecipients".into(), json!([messages.field(key, "from")]));
+        let mut recipients = vec![messages.field(key, "from")];
+        if action == "replyall" {
+            for name in ["toRecipients", "ccRecipients"] {
+                let others = messages.field(key, name);
+                let own = |one: &&Value| one["emailAddress"]["address"] != owner.upn.as_str();
+                recipients.extend(others.as_array().into_iter().flatten().filter(own).cloned());
+            }
+        }
+        message.insert("toRecipients".into(), recipients.into());
     }
+    if !message.contains_key("body") {
+        let quoted = messages.field(key, "body");
+        let comment = parameters.get("comment").and_then(Value::as_str).unwrap_or_default();
+        let content = format!("{comment}<hr>{}", quoted["content"].as_str().unwrap_or_default());
+        message.insert("body".into(), json!({"contentType": "html", "content": content}));
+    }
+    message.entry("conversationId").or_insert_with(|| messages.field(key, "conversationId"));
     let bare = original.trim_start_matches(prefix);
     message.entry("subject").or_insert_with(|| format!("{prefix}{bare}").into());
-    store_sent(state, context, message);
-    Ok(Answer::empty(202))
+    Ok((message, attached))
 }
 
 fn answer_invitation(
@@ -191,11 +238,14 @@ fn cancel(state: &mut State, call: &Call, context: &Context, key: u32) -> Result
     Ok(Answer::empty(202))
 }
 
-fn store_sent(state: &mut State, context: &Context, message: Map<String, Value>) {
+fn store_sent(state: &mut State, context: &Context, message: Map<String, Value>, attached: Vec<Attachment>) {
     let owner = context.owner().clone();
     let mut fields = new_message(message, &owner, &mut state.fresh);
     fields.extend(sent_fields());
-    state.tenant.mailbox(&owner).of_mut(Entity::Message).create(folders::SENT, fields);
+    let subject = fields.get("subject").and_then(Value::as_str).map(str::to_owned);
+    let key = state.tenant.mailbox(&owner).of_mut(Entity::Message).create(folders::SENT, fields);
+    attachments::hang(state, &owner, Entity::Message, key, attached);
+    state.count_write(subject.as_deref());
 }
 
 fn sent_fields() -> Map<String, Value> {

@@ -59,7 +59,15 @@ pub(crate) async fn carry_out(
             running.spawn(async move {
                 // The semaphore is never closed; if it were, working without the limit would be right.
                 let _turn = limit.acquire_owned().await;
+                let arrival = shared.lock().throttle.arrived(
+                    &part.call.method,
+                    &part.call.target,
+                    &part.call.body,
+                    true,
+                );
                 let answer = one(&shared, &part, &principal, failed).await;
+                let retry_after = answer.header("retry-after").map(str::to_owned);
+                shared.lock().throttle.answered(arrival, answer.status, retry_after.as_deref());
                 (part.id, answer)
             });
         }
@@ -87,8 +95,7 @@ async fn one(shared: &Shared, part: &Part, principal: &Principal, dependency_fai
     let fault = {
         let mut state = shared.lock();
         let fault = state.faults.take_for_batch_part(&part.call.target);
-        state.stats.faults_hit += u64::from(fault.is_some());
-        fault
+        state.count_fault(fault)
     };
     match fault {
         None => single(shared, &part.call, principal, None).await,
@@ -96,6 +103,15 @@ async fn one(shared: &Shared, part: &Part, principal: &Principal, dependency_fai
         Some(FaultAction::Delay(wait)) => {
             tokio::time::sleep(wait).await;
             single(shared, &part.call, principal, None).await
+        }
+        Some(FaultAction::CutBeforeAnswer) => {
+            single(shared, &part.call, principal, None).await;
+            planned(shared, &part.call, FaultAction::CutBeforeAnswer)
+        }
+        Some(FaultAction::StatusAfterExecuting { status }) => {
+            single(shared, &part.call, principal, None).await;
+            let status = FaultAction::Status { status, headers: Vec::new(), body: String::new() };
+            planned(shared, &part.call, status)
         }
         Some(other) => planned(shared, &part.call, other),
     }

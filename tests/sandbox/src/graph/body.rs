@@ -2,6 +2,7 @@
 //! Never stores anything.
 
 use super::errors::GraphError;
+use super::extended;
 use crate::answer::Call;
 use crate::data::model::{Entity, Kind, Shape};
 use serde_json::{Map, Value};
@@ -35,6 +36,15 @@ pub(crate) fn object(call: &Call) -> Result<Map<String, Value>, GraphError> {
             "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.",
         )),
     }
+}
+
+/// Checks the properties of a body against a type.
+pub(crate) fn of_shape(
+    object: Map<String, Value>,
+    shape: &'static Shape,
+    directory: bool,
+) -> Result<Map<String, Value>, GraphError> {
+    checked(object, shape, directory, true)
 }
 
 /// Checks the properties of a nested entity, such as the message of `sendMail`.
@@ -79,6 +89,10 @@ fn checked(
                     let attached = value.as_array().is_some_and(|list| !list.is_empty());
                     fields.insert("hasAttachments".into(), attached.into());
                 }
+                if name.eq_ignore_ascii_case(extended::NAME) {
+                    extended::check(&value)?;
+                    fields.insert(extended::NAME.into(), value);
+                }
                 continue;
             }
             return Err(unknown(&name, shape.name, directory));
@@ -98,6 +112,7 @@ fn checked(
 fn converted(name: &str, value: Value, kind: Kind, directory: bool) -> Result<Value, GraphError> {
     match (kind, value) {
         (_, Value::Null) => Ok(Value::Null),
+        (Kind::Any, any) => Ok(any),
         (Kind::Text | Kind::Binary, Value::String(text)) => Ok(text.into()),
         (Kind::Flag, Value::Bool(flag)) => Ok(flag.into()),
         (Kind::Number, Value::Number(number)) if number.is_i64() => Ok(number.into()),

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Bytes of rendered pages that are kept.
-const LARGEST_TOTAL: usize = 256 * 1024 * 1024;
+const LARGEST_TOTAL: usize = 64 * 1024 * 1024;
 /// Row lists that are kept.
-const MOST_LISTS: usize = 64;
+const MOST_LISTS: usize = 16;
 
 /// A rendered page.
 #[derive(Debug, Clone)]

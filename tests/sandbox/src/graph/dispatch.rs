@@ -4,7 +4,7 @@
 use super::errors::GraphError;
 use super::prefer::Prefer;
 use super::route::{Parent, Route};
-use super::{actions, entity, listing, users, views, write};
+use super::{actions, attachments, delta, drives, entity, licenses, listing, resources, users, views, write};
 use crate::answer::{Answer, Call};
 use crate::data::model::Entity;
 use crate::data::tenant::UserFacts;
@@ -17,6 +17,8 @@ pub(crate) struct Context {
     pub(crate) route: Route,
     /// Whose it is.
     pub(crate) user: Option<UserFacts>,
+    /// Who asks; nobody when it is an application on its own.
+    pub(crate) asker: Option<UserFacts>,
     /// What the client prefers.
     pub(crate) prefer: Prefer,
     /// Put in place of a page's next link, by a fault.
@@ -26,7 +28,7 @@ pub(crate) struct Context {
 impl Context {
     /// Reads the preferences of the request.
     pub(crate) fn new(call: &Call, route: Route, user: Option<UserFacts>, next_link: Option<String>) -> Self {
-        Self { route, user, prefer: Prefer::of(call), next_link }
+        Self { route, user, asker: None, prefer: Prefer::of(call), next_link }
     }
 
     /// The user that the route names.
@@ -50,7 +52,17 @@ pub(crate) fn carry_out(state: &mut State, call: &Call, context: &Context) -> Re
         ("GET", Route::ItemsCount(_, entity, parent)) => {
             listing::count(state, call, context, *entity, parent)
         }
-        ("GET", Route::ChildFolders(_, entity, id)) => views::child_folders(state, context, *entity, id),
+        (_, Route::Attachments(_, entity, id, asked)) => {
+            attachments::carry_out(state, call, context, (*entity, id), asked)
+        }
+        ("GET", Route::Mime(_, id)) => entity::mime(state, context, id),
+        (_, Route::Resource(path)) => resources::carry_out(state, call, context, path),
+        ("POST", Route::Licenses(_, true)) => licenses::assign(state, call, context),
+        ("GET", Route::Licenses(_, false)) => Ok(licenses::details(state, context)),
+        (_, Route::Drive(path)) => drives::carry_out(state, call, context, path),
+        ("GET", Route::Delta(_, entity, parent)) => delta::changes(state, call, context, *entity, parent),
+        ("GET", Route::UsersDelta) => delta::changes(state, call, context, Entity::User, &Parent::Whole),
+        ("GET", Route::Instances(_, id)) => views::instances(state, call, context, id),
         ("GET", Route::CalendarView(_, parent)) => views::calendar_view(state, call, context, parent),
         ("GET", Route::Item(_, entity, id)) => entity::get(state, call, context, *entity, id.as_deref()),
         ("POST", Route::Items(_, entity, parent)) => write::create(state, call, context, *entity, parent),

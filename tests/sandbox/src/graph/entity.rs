@@ -3,12 +3,13 @@
 
 use super::dispatch::Context;
 use super::errors::GraphError;
+use super::extended;
 use super::odata::query::Query;
 use super::prefer::Prefer;
 use crate::answer::{Answer, Call};
 use crate::data::collection::Collection;
 use crate::data::model::{Entity, Property};
-use crate::data::tenant::Mailbox;
+use crate::data::tenant::{Mailbox, UserFacts};
 use crate::data::{folders, ids};
 use crate::state::State;
 use serde_json::{Map, Value};
@@ -25,10 +26,45 @@ pub(crate) fn get(
     let owner = context.owner().clone();
     let context_url = entity_context(&state.graph_origin, &owner.id, entity, query.select.as_deref());
     let mailbox = state.tenant.mailbox(&owner);
+    if let Some(id) = id.filter(|_| entity == Entity::Event)
+        && let Some(found) = super::views::occurrence(mailbox, context, id, &query)
+    {
+        return found.map(|row| Answer::json(200, &row));
+    }
     let key = find(mailbox, entity, id)?;
     let mut row = shown(mailbox, entity, key, query.select.as_deref(), &context.prefer)?;
+    expand(mailbox, &owner, entity, key, &query, &mut row)?;
     row.shift_insert(0, "@odata.context".into(), context_url.into());
     Ok(Answer::json(200, &Value::Object(row)))
+}
+
+/// A message as it would be delivered.
+pub(crate) fn mime(state: &mut State, context: &Context, id: &str) -> Result<Answer, GraphError> {
+    let owner = context.owner().clone();
+    let mailbox = state.tenant.mailbox(&owner);
+    let key = find(mailbox, Entity::Message, Some(id))?;
+    let row = shown(mailbox, Entity::Message, key, None, &context.prefer)?;
+    Ok(super::mime::of_message(&row, &mailbox.attachments_of(Entity::Message, key)))
+}
+
+/// Puts what `$expand` names into a row.
+pub(crate) fn expand(
+    mailbox: &Mailbox,
+    owner: &UserFacts,
+    entity: Entity,
+    key: u32,
+    query: &Query,
+    row: &mut Map<String, Value>,
+) -> Result<(), GraphError> {
+    for expanded in &query.expand {
+        if expanded.name.eq_ignore_ascii_case("attachments") {
+            row.insert("attachments".into(), super::attachments::expanded(mailbox, owner, entity, key)?);
+        }
+        if expanded.name.eq_ignore_ascii_case(extended::NAME) {
+            extended::expand(expanded, &mailbox.of(entity).field(key, extended::NAME), row)?;
+        }
+    }
+    Ok(())
 }
 
 /// The row that an id (or a folder's well-known name) stands for.
@@ -43,12 +79,20 @@ pub(crate) fn find(mailbox: &Mailbox, entity: Entity, id: Option<&str>) -> Resul
     {
         return Ok(key);
     }
+    if entity == Entity::Event && ids::occurrence_number(&rows.owner.id, id).is_some() {
+        let text = "This sandbox only reads occurrences.";
+        return Err(GraphError::new(501, "NotImplemented", text));
+    }
     let decoded = ids::decode(&rows.owner.id, id).ok_or_else(GraphError::malformed_id)?;
     if decoded.entity != entity {
         return Err(GraphError::item_not_found());
     }
     let key = if decoded.immutable { rows.current_key(decoded.key) } else { decoded.key };
-    if rows.contains(key) { Ok(key) } else { Err(GraphError::item_not_found()) }
+    if rows.contains(key) || (entity == Entity::MailFolder && key == folders::ROOT) {
+        Ok(key)
+    } else {
+        Err(GraphError::item_not_found())
+    }
 }
 
 /// A row as a JSON object, with the selected properties only.
@@ -130,6 +174,10 @@ fn value(
 ) -> Result<Value, GraphError> {
     match (rows.entity, name) {
         (_, "id") => Ok(rows.id(key, prefer.immutable_ids).into()),
+        (Entity::MailFolder, "childFolderCount") => {
+            let parents = rows.keys().into_iter().filter(|child| rows.parent(*child) == key);
+            Ok(parents.count().into())
+        }
         (Entity::MailFolder, "totalItemCount" | "unreadItemCount") => {
             let messages = mailbox.of(Entity::Message);
             let unread_only = name == "unreadItemCount";

@@ -55,6 +55,21 @@ impl GraphError {
         Self::new(404, "ErrorItemNotFound", "The specified object was not found in the store.")
     }
 
+    /// 404 for an item of a drive.
+    pub(crate) fn drive_item_not_found() -> Self {
+        Self::new(404, "itemNotFound", "The resource could not be found.")
+    }
+
+    /// 400 from a drive.
+    pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
+        Self::new(400, "invalidRequest", message)
+    }
+
+    /// 409 from a drive.
+    pub(crate) fn name_taken() -> Self {
+        Self::new(409, "nameAlreadyExists", "The specified item name already exists.")
+    }
+
     /// 404 for a directory object.
     pub(crate) fn resource_not_found(name: &str) -> Self {
         let text = format!(

@@ -3,7 +3,7 @@
 
 use super::cache::Page;
 use super::dispatch::Context;
-use super::entity::{collection_context, find, shown};
+use super::entity::{collection_context, expand, find, shown};
 use super::errors::GraphError;
 use super::odata::evaluate::{matches, order, sort_value};
 use super::odata::expression::Literal;
@@ -12,6 +12,7 @@ use super::route::Parent;
 use super::{skip_token, users};
 use crate::answer::{Answer, Call};
 use crate::data::collection::Collection;
+use crate::data::folders;
 use crate::data::model::Entity;
 use crate::state::State;
 use bytes::Bytes;
@@ -79,13 +80,10 @@ pub(crate) fn collection(
         values.push(if directory {
             users::shown(&state.tenant.users, *key, query.select.as_deref())
         } else {
-            shown(
-                state.tenant.mailbox(context.owner()),
-                entity,
-                *key,
-                query.select.as_deref(),
-                &context.prefer,
-            )?
+            let mailbox = state.tenant.mailbox(context.owner());
+            let mut row = shown(mailbox, entity, *key, query.select.as_deref(), &context.prefer)?;
+            expand(mailbox, context.owner(), entity, *key, &query, &mut row)?;
+            row
         });
     }
     let page = Page { rows: values.len() as u64, body: head.render(values.into_iter().map(Value::Object)) };
@@ -117,12 +115,13 @@ pub(crate) fn parent_key(
     parent: &Parent,
 ) -> Result<Option<u32>, GraphError> {
     let name = match parent {
+        Parent::Whole if entity == Entity::MailFolder => return Ok(Some(folders::ROOT)),
         Parent::Whole => return Ok(None),
         Parent::Default => return Ok(Some(0)),
         Parent::Named(name) => name,
     };
     let kind = match entity {
-        Entity::Message => Entity::MailFolder,
+        Entity::Message | Entity::MailFolder => Entity::MailFolder,
         Entity::Event => Entity::Calendar,
         _ => Entity::ContactFolder,
     };

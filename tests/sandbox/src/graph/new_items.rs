@@ -3,6 +3,7 @@
 
 use super::body;
 use super::errors::GraphError;
+use super::occurrences;
 use super::views::to_utc;
 use crate::data::messages::recipient;
 use crate::data::model::Entity;
@@ -90,6 +91,11 @@ pub(crate) fn new_event(
         _ => place,
     };
     fields.insert("location".into(), place.clone());
+    if let Some(fault) =
+        fields.get("recurrence").filter(|value| !value.is_null()).and_then(occurrences::fault)
+    {
+        return Err(GraphError::new(400, "ErrorPropertyValidationFailure", fault));
+    }
     let recurring = fields.get("recurrence").is_some_and(|value| !value.is_null());
     let defaults = [
         ("createdDateTime", json!(now)),

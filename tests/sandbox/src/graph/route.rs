@@ -1,7 +1,10 @@
 //! From a path to what it names.
 //! Never looks at tokens, methods or options.
 
+use super::attachments::Asked;
+use super::drives::path::{self as drive_path, DriveOf, DrivePath, Verb};
 use super::errors::GraphError;
+use super::resources::path::{self as resource_path, ResourcePath};
 use crate::answer::decode;
 use crate::data::model::Entity;
 
@@ -12,6 +15,8 @@ pub(crate) enum Whose {
     Me,
     /// `/users/{id or principal name}`.
     User(String),
+    /// `/groups/{id}`, which has a calendar.
+    Group(String),
 }
 
 /// The folder or calendar that items are asked of.
@@ -48,8 +53,22 @@ pub(crate) enum Route {
     SendMail(Whose),
     /// The occurrences in a span of time.
     CalendarView(Whose, Parent),
-    /// Folders inside a folder.
-    ChildFolders(Whose, Entity, String),
+    /// What hangs on a message or event.
+    Attachments(Whose, Entity, String, Asked),
+    /// A message as MIME text.
+    Mime(Whose, String),
+    /// A resource that is kept as JSON.
+    Resource(ResourcePath),
+    /// A user's licences: given and taken, or listed.
+    Licenses(Whose, bool),
+    /// Something in a drive.
+    Drive(DrivePath),
+    /// What changed since a token.
+    Delta(Whose, Entity, Parent),
+    /// What changed in the directory's users since a token.
+    UsersDelta,
+    /// The occurrences of a series in a span of time.
+    Instances(Whose, String),
 }
 
 /// Reads a path (without the query).
@@ -69,12 +88,21 @@ pub(crate) fn parse(path: &str) -> Result<Route, GraphError> {
 fn below_version(lower: &[&str], words: &[&str]) -> Result<Route, GraphError> {
     match lower {
         ["$batch"] => Ok(Route::Batch),
+        ["drives", _, ..] => drive(DriveOf::Id(words[1].to_owned()), &words[2..]),
+        ["drive", ..] => drive(DriveOf::User(Whose::Me), &words[1..]),
+        ["groups", _, "drive", ..] => drive(DriveOf::Group(words[1].to_owned()), &words[3..]),
+        ["groups", _, "events" | "calendar" | "calendarview", ..] => {
+            below_user(Whose::Group(words[1].to_owned()), &lower[2..], &words[2..])
+        }
         ["users"] => Ok(Route::Users),
+        ["users", "delta" | "delta()"] => Ok(Route::UsersDelta),
         ["users", "$count"] => Ok(Route::UsersCount),
         ["users", _, ..] => below_user(Whose::User(words[1].to_owned()), &lower[2..], &words[2..]),
         ["me", ..] => below_user(Whose::Me, &lower[1..], &words[1..]),
         [] => Err(GraphError::bad_request("Empty Path")),
-        _ => Err(unknown_segment(words[0])),
+        _ => resource_path::find(None, lower, words)
+            .map(Route::Resource)
+            .ok_or_else(|| unknown_segment(words[0])),
     }
 }
 
@@ -82,6 +110,16 @@ fn below_user(whose: Whose, lower: &[&str], words: &[&str]) -> Result<Route, Gra
     let named = |index: usize| Parent::Named(words[index].to_owned());
     match lower {
         [] => Ok(Route::User(whose)),
+        ["drive", ..] => drive(DriveOf::User(whose), &words[1..]),
+        ["drives"] => {
+            let of = DriveOf::User(whose);
+            Ok(Route::Drive(DrivePath { of, anchor: None, names: Vec::new(), verb: Verb::Drives }))
+        }
+        ["assignlicense" | "microsoft.graph.assignlicense"] => Ok(Route::Licenses(whose, true)),
+        ["licensedetails"] => Ok(Route::Licenses(whose, false)),
+        ["planner" | "todo" | "calendargroups", ..] => resource_path::find(Some(whose), lower, words)
+            .map(Route::Resource)
+            .ok_or_else(|| unknown_segment(words[0])),
         ["sendmail" | "microsoft.graph.sendmail"] => Ok(Route::SendMail(whose)),
         ["calendarview"] => Ok(Route::CalendarView(whose, Parent::Whole)),
         ["calendar"] => Ok(Route::Item(whose, Entity::Calendar, None)),
@@ -92,14 +130,14 @@ fn below_user(whose: Whose, lower: &[&str], words: &[&str]) -> Result<Route, Gra
         ["mailfolders", _, "messages", ..] => {
             items(whose, Entity::Message, named(1), &lower[3..], &words[3..])
         }
-        ["mailfolders", _, "childfolders"] => {
-            Ok(Route::ChildFolders(whose, Entity::MailFolder, words[1].to_owned()))
+        ["mailfolders", _, "childfolders", ..] => {
+            items(whose, Entity::MailFolder, named(1), &lower[3..], &words[3..])
         }
         ["contactfolders", _, "contacts", ..] => {
             items(whose, Entity::Contact, named(1), &lower[3..], &words[3..])
         }
-        ["contactfolders", _, "childfolders"] => {
-            Ok(Route::ChildFolders(whose, Entity::ContactFolder, words[1].to_owned()))
+        ["contactfolders", _, "childfolders", ..] => {
+            items(whose, Entity::ContactFolder, named(1), &lower[3..], &words[3..])
         }
         [collection, ..] => {
             let entity = match *collection {
@@ -128,7 +166,21 @@ fn items(
     match lower {
         [] => Ok(Route::Items(whose, entity, parent)),
         ["$count"] => Ok(Route::ItemsCount(whose, entity, parent)),
+        ["delta" | "delta()"] => Ok(Route::Delta(whose, entity, parent)),
+        [_, "instances"] if entity == Entity::Event => Ok(Route::Instances(whose, words[0].to_owned())),
         [_] => Ok(Route::Item(whose, entity, Some(words[0].to_owned()))),
+        [_, "$value"] if entity == Entity::Message => Ok(Route::Mime(whose, words[0].to_owned())),
+        [_, "attachments", rest @ ..] if matches!(entity, Entity::Message | Entity::Event) => {
+            let asked = match rest {
+                [] => Asked::All,
+                ["$count"] => Asked::Count,
+                ["createuploadsession" | "microsoft.graph.createuploadsession"] => Asked::Session,
+                [_] => Asked::One(words[2].to_owned()),
+                [_, "$value"] => Asked::Raw(words[2].to_owned()),
+                _ => return Err(unknown_segment(words[3])),
+            };
+            Ok(Route::Attachments(whose, entity, words[0].to_owned(), asked))
+        }
         [_, action] => {
             let action = action.strip_prefix("microsoft.graph.").unwrap_or(action).to_owned();
             Ok(Route::Action(whose, entity, words[0].to_owned(), action))
@@ -137,11 +189,22 @@ fn items(
     }
 }
 
-/// Splits a path; `users('x')` is the same as `users/x`.
+fn drive(of: DriveOf, words: &[&str]) -> Result<Route, GraphError> {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    drive_path::parse(of, &words).map(Route::Drive)
+}
+
+/// Splits a path; `users('x')` is the same as `users/x`, except in a file's path, which stands between colons.
 fn segments(path: &str) -> Vec<String> {
-    let mut segments = Vec::new();
+    let mut segments: Vec<String> = Vec::new();
+    let mut in_file_path = false;
     for raw in path.split('/').filter(|segment| !segment.is_empty()) {
         let segment = decode(raw);
+        if in_file_path || (segment.ends_with(':') && segments.len() > 1) {
+            in_file_path = in_file_path != segment.ends_with(':');
+            segments.push(segment);
+            continue;
+        }
         match segment.strip_suffix("')").and_then(|rest| rest.split_once("('")) {
             Some((name, key)) if !name.is_empty() => {
                 segments.push(name.to_owned());
@@ -186,7 +249,7 @@ mod tests {
         for (path, expected) in cases {
             assert_eq!(parse(path), Ok(expected), "{path}");
         }
-        for path in ["/v1.0/groups", "/v1.0/me/unicorns", "/beta/me", "/v2.0/me", "/"] {
+        for path in ["/v1.0/unicorns", "/v1.0/me/unicorns", "/beta/me", "/v2.0/me", "/"] {
             assert_eq!(parse(path).unwrap_err().status, 400, "{path}");
         }
     }

@@ -4,25 +4,37 @@
 use super::access::{self, Principal};
 use super::dispatch::{self, Context};
 use super::errors::GraphError;
+use super::route::Route;
 use super::{batch, metadata, route};
 use crate::answer::{Answer, Call};
+use crate::data::tenant::UserFacts;
 use crate::faults::{FaultAction, from_header};
 use crate::http::Outcome;
 use crate::login::garbage;
-use crate::state::{Shared, remember};
+use crate::state::{Shared, State, remember};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Serves one request.
+/// Serves one request and records it.
 pub(crate) async fn serve(shared: &Shared, call: Call) -> Outcome {
+    let arrival = shared.lock().throttle.arrived(&call.method, &call.target, &call.body, false);
+    let outcome = hit_or_answered(shared, call).await;
+    let (status, retry_after) = match &outcome {
+        Outcome::Answer(answer) => (answer.status, answer.header("retry-after").map(str::to_owned)),
+        _ => (0, None),
+    };
+    shared.lock().throttle.answered(arrival, status, retry_after.as_deref());
+    outcome
+}
+
+async fn hit_or_answered(shared: &Shared, call: Call) -> Outcome {
     let fault = {
         let mut state = shared.lock();
         state.stats.graph_requests += 1;
         remember(&mut state.graph_requests, &call);
         let asked = call.header("x-sandbox-fault").and_then(from_header);
         let fault = asked.or_else(|| state.faults.take_for_graph(&call.method, &call.target));
-        state.stats.faults_hit += u64::from(fault.is_some());
-        fault
+        state.count_fault(fault)
     };
     match fault {
         None => Outcome::Answer(answer(shared, &call, None).await),
@@ -34,6 +46,12 @@ pub(crate) async fn serve(shared: &Shared, call: Call) -> Outcome {
         Some(FaultAction::CutBeforeAnswer) => {
             answer(shared, &call, None).await;
             Outcome::Cut
+        }
+        Some(FaultAction::DropBeforeExecuting) => Outcome::Cut,
+        Some(FaultAction::StatusAfterExecuting { status }) => {
+            answer(shared, &call, None).await;
+            let planned_status = FaultAction::Status { status, headers: Vec::new(), body: String::new() };
+            Outcome::Answer(planned(shared, &call, planned_status))
         }
         Some(FaultAction::CutMidBody(bytes)) => Outcome::CutAfter(answer(shared, &call, None).await, bytes),
         Some(FaultAction::Hang) => Outcome::Hang,
@@ -159,6 +177,7 @@ fn admit(
     let mut state = shared.lock();
     let route = route::parse(call.path())?;
     let user = access::check(&state, principal, &route, &call.method)?;
+    check_rates(&mut state, &route, user.as_ref(), call)?;
     let mut slot = None;
     if let Some(user) = user.as_ref().filter(|_| access::uses_mailbox(&route)) {
         let limit = state.options.mailbox_concurrency;
@@ -174,10 +193,63 @@ fn admit(
         slot = Some(Slot { shared: shared.clone(), mailbox: user.id.clone() });
     }
     let latency = state.options.page_latency;
-    Ok((Context::new(call, route, user, next_link), latency, slot))
+    let mut context = Context::new(call, route, user, next_link);
+    context.asker = principal.user.clone();
+    Ok((context, latency, slot))
+}
+
+/// Refuses what is over a limit, with the time after which it would not be.
+fn check_rates(
+    state: &mut State,
+    route: &Route,
+    user: Option<&UserFacts>,
+    call: &Call,
+) -> Result<(), GraphError> {
+    if let Some(limit) = state.options.tenant_rate {
+        state.throttle.count("tenant", 1, limit).map_err(|seconds| {
+            GraphError::new(429, "TooManyRequests", "Too many requests.")
+                .with("retry-after", seconds.to_string())
+        })?;
+    }
+    if let Some((limit, user)) = state.options.mailbox_rate.zip(user.filter(|_| access::uses_mailbox(route)))
+    {
+        state.throttle.count(&user.id, 1, limit).map_err(|seconds| {
+            let text = "Application is over its RequestRate limit.";
+            GraphError::new(429, "ApplicationThrottled", text).with("retry-after", seconds.to_string())
+        })?;
+    }
+    if let Some((limit, units)) = state.options.directory_units.zip(resource_units(route, call)) {
+        state.throttle.count("directory", units, limit).map_err(|seconds| {
+            GraphError::new(429, "TooManyRequests", "Too many requests.")
+                .with("retry-after", seconds.to_string())
+                .with("x-ms-throttle-scope", "Tenant_Application/ReadWrite/sandbox/sandbox")
+                .with("x-ms-throttle-information", "ResourceUnitLimitExceeded")
+        })?;
+    }
+    Ok(())
+}
+
+/// What a directory request costs (Microsoft Graph service-specific throttling limits, identity and access).
+fn resource_units(route: &Route, call: &Call) -> Option<u32> {
+    let base = match route {
+        Route::Users => 2,
+        Route::User(_) | Route::UsersCount => 1,
+        Route::Resource(path) if path.place.rule.directory() => 2,
+        _ => return None,
+    };
+    let pairs = crate::answer::decoded_pairs(call.query());
+    let has =
+        |name: &str| pairs.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let small = has("$top").and_then(|top| top.parse::<u32>().ok()).is_some_and(|top| top < 20);
+    let cost =
+        base + i32::from(has("$expand").is_some()) - i32::from(has("$select").is_some()) - i32::from(small);
+    Some(cost.max(1) as u32)
 }
 
 fn finished(call: &Call, context: &Context, mut answer: Answer) -> Answer {
+    if let Some(units) = resource_units(&context.route, call) {
+        answer = answer.with("x-ms-resource-unit", units.to_string());
+    }
     if let Some(applied) = context.prefer.applied() {
         answer = answer.with("preference-applied", applied);
     }

@@ -10,6 +10,7 @@ use super::odata::query::Query;
 use crate::answer::{Answer, Call};
 use crate::data::collection::Collection;
 use crate::data::directory::DEFAULT_PROPERTIES;
+use crate::data::documents::Document;
 use crate::data::model::{Entity, Property};
 use crate::state::State;
 use crate::time::{instant, now_seconds};
@@ -121,7 +122,15 @@ pub(crate) fn update(state: &mut State, call: &Call, context: &Context) -> Resul
 
 /// Deletes a user.
 pub(crate) fn delete(state: &mut State, context: &Context) -> Result<Answer, GraphError> {
-    state.tenant.users.remove(context.owner().key);
+    let key = context.owner().key;
+    let names = crate::data::shapes::USER.properties.iter().map(|property| property.name);
+    let mut fields: Map<String, Value> =
+        names.map(|name| (name.to_owned(), state.tenant.users.field(key, name))).collect();
+    fields.insert("deletedDateTime".into(), instant(now_seconds()).into());
+    let id = context.owner().id.clone();
+    let row = Document { id, scope: String::new(), parent: String::new(), fields, version: 0 };
+    state.documents.table("deletedUsers").add(row);
+    state.tenant.users.remove(key);
     state.stats.writes += 1;
     Ok(Answer::empty(204))
 }

@@ -1,16 +1,19 @@
-//! Collections that are computed: calendar views and folders in folders.
+//! Collections that are computed: calendar views and the occurrences of series.
 //! Never changes anything.
 
 use super::dispatch::Context;
-use super::entity::{collection_context, find, shown};
+use super::entity::{find, shown};
 use super::errors::GraphError;
 use super::listing::{Head, next_link, parent_key};
+use super::occurrences::{self, MOST};
 use super::odata::evaluate::matches;
 use super::odata::query::Query;
 use super::route::Parent;
 use crate::answer::{Answer, Call};
 use crate::data::collection::Collection;
+use crate::data::ids;
 use crate::data::model::Entity;
+use crate::data::tenant::Mailbox;
 use crate::state::State;
 use crate::time::{parse_seconds, zoneless};
 use serde_json::{Value, json};
@@ -29,7 +32,7 @@ const ZONES: &[(&str, i64)] = &[
     ("SA Pacific Standard Time", -5),
 ];
 
-/// The events that overlap a span of time, in the order of their start.
+/// The events that overlap a span of time, in the order of their start; series come as their occurrences.
 pub(crate) fn calendar_view(
     state: &mut State,
     call: &Call,
@@ -37,75 +40,136 @@ pub(crate) fn calendar_view(
     parent: &Parent,
 ) -> Result<Answer, GraphError> {
     let query = Query::of_collection(call, Entity::Event)?;
-    let missing = || {
-        GraphError::new(
-            400,
-            "ErrorInvalidParameter",
-            "This request requires a time window specified by the query string parameters StartDateTime and EndDateTime.",
-        )
-    };
-    let (from, until) = query.span.clone().0.zip(query.span.1.clone()).ok_or_else(missing)?;
-    let seconds = |text: &str| {
-        parse_seconds(text).ok_or_else(|| {
-            let text = format!("The value '{text}' of the time window is not a point in time.");
-            GraphError::new(400, "ErrorInvalidParameter", text)
-        })
-    };
-    let (from, until) = (seconds(&from)?, seconds(&until)?);
-    if from > until {
-        let text = "The end of the time window must be after its start.";
-        return Err(GraphError::new(400, "ErrorInvalidParameter", text));
-    }
     let calendar = parent_key(state, context, Entity::Event, parent)?.unwrap_or(0);
+    page(state, call, context, &query, "calendarView", &|events, key| events.parent(key) == calendar)
+}
+
+/// The occurrences of one series in a span of time.
+pub(crate) fn instances(
+    state: &mut State,
+    call: &Call,
+    context: &Context,
+    id: &str,
+) -> Result<Answer, GraphError> {
+    let query = Query::of_collection(call, Entity::Event)?;
+    let series = find(state.tenant.mailbox(context.owner()), Entity::Event, Some(id))?;
+    page(state, call, context, &query, "events/instances", &|events, key| {
+        key == series && events.field(key, "type") == "seriesMaster"
+    })
+}
+
+/// One occurrence, found by its id; `None` when the id is not one of an occurrence.
+pub(crate) fn occurrence(
+    mailbox: &Mailbox,
+    context: &Context,
+    id: &str,
+    query: &Query,
+) -> Option<Result<Value, GraphError>> {
+    let events = mailbox.of(Entity::Event);
+    let number = ids::occurrence_number(&events.owner.id, id)?;
+    let (series, index) = (number / MOST, number % MOST);
+    let found = events.contains(series).then(|| spans(events, series, i64::MAX)).unwrap_or_default();
+    let Some(found) = found.into_iter().find(|found| found.index == Some(index)) else {
+        return Some(Err(GraphError::item_not_found()));
+    };
+    Some(row(mailbox, context, &found, query))
+}
+
+/// An event or an occurrence in time.
+struct Found {
+    start: i64,
+    end: i64,
+    key: u32,
+    /// The number of the occurrence in its series.
+    index: Option<u32>,
+}
+
+fn page(
+    state: &mut State,
+    call: &Call,
+    context: &Context,
+    query: &Query,
+    name: &str,
+    wanted: &dyn Fn(&Collection, u32) -> bool,
+) -> Result<Answer, GraphError> {
+    let (from, until) = span(query)?;
     let origin = state.graph_origin.clone();
     let next_link_after_value = state.options.next_link_after_value;
     let owner = context.owner().clone();
     let mailbox = state.tenant.mailbox(&owner);
     let events = mailbox.of(Entity::Event);
-    let mut found: Vec<(i64, u32)> = events
+    let mut found: Vec<Found> = events
         .keys()
         .into_iter()
-        .filter(|key| events.parent(*key) == calendar)
-        .filter_map(|key| {
-            let start = time_of(events, key, "start")?;
-            let end = time_of(events, key, "end")?;
-            (start < until && end > from).then_some((start, key))
-        })
-        .filter(|(_, key)| query.filter.as_ref().is_none_or(|filter| matches(filter, events, *key)))
+        .filter(|key| wanted(events, *key))
+        .filter(|key| query.filter.as_ref().is_none_or(|filter| matches(filter, events, *key)))
+        .flat_map(|key| spans(events, key, until))
+        .filter(|found| found.start < until && found.end > from)
         .collect();
-    found.sort_unstable();
+    found.sort_by_key(|found| (found.start, found.key));
     let size = query.top.or(context.prefer.max_page_size).unwrap_or(10).min(1000);
     let end = (query.skip + size).min(found.len());
     let rows = found.get(query.skip..end).unwrap_or_default();
-    let mut values = Vec::with_capacity(rows.len());
-    for (_, key) in rows {
-        values.push(shown(mailbox, Entity::Event, *key, query.select.as_deref(), &context.prefer)?);
-    }
+    let values: Result<Vec<Value>, GraphError> =
+        rows.iter().map(|found| row(mailbox, context, found, query)).collect();
+    let values = values?;
     let more = end < found.len() && query.skip < end;
     let link = more.then(|| next_link(&origin, call, &format!("$skip={end}")));
     let head = Head {
-        context: format!("{origin}/v1.0/$metadata#users('{}')/calendarView", owner.id),
+        context: format!("{origin}/v1.0/$metadata#users('{}')/{name}", owner.id),
         count: query.count.then_some(found.len()),
         next_link: context.next_link.clone().or(link),
         next_link_after_value,
     };
     let mut answer = Answer::text(200, "application/json; charset=utf-8", Vec::new());
     answer.rows = values.len() as u64;
-    answer.body = head.render(values.into_iter().map(Value::Object));
+    answer.body = head.render(values.into_iter());
     Ok(answer)
 }
 
-/// Folders in a folder; the sandbox has none.
-pub(crate) fn child_folders(
-    state: &mut State,
-    context: &Context,
-    entity: Entity,
-    id: &str,
-) -> Result<Answer, GraphError> {
-    let owner = context.owner().clone();
-    find(state.tenant.mailbox(&owner), entity, Some(id))?;
-    let url = collection_context(&state.graph_origin, &owner.id, entity, None);
-    Ok(Answer::json(200, &json!({"@odata.context": url, "value": []})))
+fn span(query: &Query) -> Result<(i64, i64), GraphError> {
+    let wrong = |text: String| GraphError::new(400, "ErrorInvalidParameter", text);
+    let given = query.span.0.as_deref().zip(query.span.1.as_deref()).ok_or_else(|| {
+        wrong("This request requires a time window specified by the query string parameters StartDateTime and EndDateTime.".to_owned())
+    })?;
+    let seconds = |text: &str| {
+        parse_seconds(text)
+            .ok_or_else(|| wrong(format!("The value '{text}' of the time window is not a point in time.")))
+    };
+    let (from, until) = (seconds(given.0)?, seconds(given.1)?);
+    if from > until {
+        return Err(wrong("The end of the time window must be after its start.".to_owned()));
+    }
+    Ok((from, until))
+}
+
+/// When an event takes place; a series as often as it does before that time.
+fn spans(events: &Collection, key: u32, until: i64) -> Vec<Found> {
+    let Some((start, end)) = time_of(events, key, "start").zip(time_of(events, key, "end")) else {
+        return Vec::new();
+    };
+    let recurrence = events.field(key, "recurrence");
+    if recurrence.is_null() {
+        return vec![Found { start, end, key, index: None }];
+    }
+    let starts = occurrences::starts(&recurrence, start, until);
+    starts
+        .into_iter()
+        .map(|(index, at)| Found { start: at, end: at + end - start, key, index: Some(index) })
+        .collect()
+}
+
+fn row(mailbox: &Mailbox, context: &Context, found: &Found, query: &Query) -> Result<Value, GraphError> {
+    let mut row = shown(mailbox, Entity::Event, found.key, query.select.as_deref(), &context.prefer)?;
+    if let Some(index) = found.index {
+        let time = |seconds: i64| match &context.prefer.time_zone {
+            Some(zone) => in_zone(&occurrences::in_utc(seconds), zone),
+            None => Ok(occurrences::in_utc(seconds)),
+        };
+        let id = ids::occurrence(&mailbox.of(Entity::Event).owner.id, found.key * MOST + index);
+        occurrences::show(&mut row, id, (time(found.start)?, time(found.end)?), found.start);
+    }
+    Ok(Value::Object(row))
 }
 
 /// A `dateTimeTimeZone` in another zone.

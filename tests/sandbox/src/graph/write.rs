@@ -1,18 +1,19 @@
 //! Creating, changing and deleting items of a mailbox.
 //! Never sends anything; that is in `actions`.
 
-use super::body;
 use super::dispatch::Context;
 use super::entity::{entity_context, find, shown};
 use super::errors::GraphError;
+use super::extended;
 use super::listing::parent_key;
 use super::new_items::{new_calendar, new_contact, new_event, new_folder, new_message, put_preview};
 use super::route::Parent;
 use super::views::to_utc;
+use super::{attachments, body};
 use crate::answer::{Answer, Call};
-use crate::data::folders;
 use crate::data::model::Entity;
 use crate::data::tenant::UserFacts;
+use crate::data::{folders, ids};
 use crate::state::State;
 use crate::time::{instant, now_seconds};
 use serde_json::{Map, Value, json};
@@ -26,6 +27,7 @@ pub(crate) fn create(
     parent: &Parent,
 ) -> Result<Answer, GraphError> {
     let given = body::read(call, entity)?;
+    let brought = attachments::brought(&body::object(call)?)?;
     let owner = context.owner().clone();
     let folder = parent_key(state, context, entity, parent)?;
     if let Some(known) = repeated_transaction(state, &owner, entity, &given) {
@@ -37,18 +39,29 @@ pub(crate) fn create(
         Entity::Event => (new_event(given, &owner, &mut state.fresh)?, folder.unwrap_or(0)),
         Entity::Contact => (new_contact(given)?, folder.unwrap_or(0)),
         Entity::Calendar => (new_calendar(given, &owner)?, 0),
-        Entity::MailFolder | Entity::ContactFolder => (new_folder(given, &owner, entity)?, 0),
+        Entity::MailFolder => {
+            let folder = folder.unwrap_or(folders::ROOT);
+            let mut fields = new_folder(given, &owner, entity)?;
+            fields.insert("parentFolderId".into(), ids::encode(&owner.id, entity, folder, false).into());
+            (fields, folder)
+        }
+        Entity::ContactFolder => (new_folder(given, &owner, entity)?, 0),
         Entity::User => return Err(GraphError::method_not_allowed()),
     };
     if matches!(entity, Entity::Calendar | Entity::MailFolder | Entity::ContactFolder) {
-        refuse_taken_name(state, &owner, entity, &fields)?;
+        refuse_taken_name(state, &owner, entity, folder, &fields)?;
     }
+    let name = ["subject", "displayName", "name"]
+        .iter()
+        .find_map(|name| fields.get(*name)?.as_str())
+        .map(str::to_owned);
     let mailbox = state.tenant.mailbox(&owner);
     let key = mailbox.of_mut(entity).create(folder, fields);
     if let Some(transaction) = transaction {
         mailbox.transactions.insert(transaction, key);
     }
-    state.stats.writes += 1;
+    attachments::hang(state, &owner, entity, key, brought);
+    state.count_write(name.as_deref());
     let (id, answer) = created(state, context, entity, key)?;
     let segment = match entity {
         Entity::Message => "messages",
@@ -99,6 +112,9 @@ pub(crate) fn update(
     if let Some(location) = given.get("location").cloned().filter(|_| entity == Entity::Event) {
         given.insert("locations".into(), json!([location]));
     }
+    if let Some(extended) = given.get(extended::NAME).cloned() {
+        given.insert(extended::NAME.into(), extended::merged(&rows.field(key, extended::NAME), &extended));
+    }
     put_preview(&mut given);
     given.insert("lastModifiedDateTime".into(), instant(now_seconds()).into());
     mailbox.of_mut(entity).update(key, given);
@@ -137,6 +153,15 @@ pub(crate) fn delete(
     if entity == Entity::Message && rows.parent(key) != folders::DELETED {
         rows.move_to(key, folders::DELETED);
     } else {
+        let inner: Vec<u32> = match entity {
+            Entity::MailFolder => {
+                rows.keys().into_iter().filter(|child| rows.parent(*child) == key).collect()
+            }
+            _ => Vec::new(),
+        };
+        for child in inner {
+            rows.remove(child);
+        }
         rows.remove(key);
     }
     state.stats.writes += 1;
@@ -179,15 +204,16 @@ fn refuse_taken_name(
     state: &mut State,
     owner: &UserFacts,
     entity: Entity,
+    folder: u32,
     fields: &Map<String, Value>,
 ) -> Result<(), GraphError> {
     let name = if entity == Entity::Calendar { "name" } else { "displayName" };
     let rows = state.tenant.mailbox(owner).of(entity);
     let wanted = fields.get(name).and_then(Value::as_str).unwrap_or_default().to_lowercase();
-    let taken = rows
-        .keys()
-        .into_iter()
-        .any(|key| rows.field(key, name).as_str().unwrap_or_default().to_lowercase() == wanted);
+    let taken = rows.keys().into_iter().any(|key| {
+        rows.parent(key) == folder
+            && rows.field(key, name).as_str().unwrap_or_default().to_lowercase() == wanted
+    });
     if taken {
         let text = "A folder with the specified name already exists.";
         return Err(GraphError::new(409, "ErrorFolderExists", text));

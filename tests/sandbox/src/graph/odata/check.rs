@@ -34,6 +34,11 @@ pub(crate) fn mailbox_filter(expression: &Expr) -> Result<(), GraphError> {
             supported(path)
         }
         Expr::Lambda { all, path, condition } => {
+            if path.root.name == crate::graph::extended::NAME && !*all {
+                return condition
+                    .as_deref()
+                    .map_or_else(|| Err(GraphError::invalid_filter_node()), mailbox_filter);
+            }
             let is_address = path.root.name == "emailAddresses";
             if *all || path.root.unfilterable || !(is_address || path.root.name == "categories") {
                 return Err(GraphError::invalid_filter_node());

@@ -4,7 +4,7 @@
 use super::expression::{Expr, Function, Literal, Operator, Path};
 use crate::data::collection::Collection;
 use crate::data::model::Kind;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::cmp::Ordering;
 
 /// Whether a row meets a condition.
@@ -13,6 +13,21 @@ pub(crate) fn matches(expression: &Expr, rows: &Collection, key: u32) -> bool {
         let first = path.names.first().copied().unwrap_or_default();
         walk(rows.field(key, first), &path.names[1..])
     })
+}
+
+/// Whether a row that is kept as JSON meets a condition.
+pub(crate) fn matches_document(expression: &Expr, row: &Map<String, Value>) -> bool {
+    holds(expression, &|path: &Path| value_of(row, path))
+}
+
+/// Like [`sort_value`], for a row that is kept as JSON.
+pub(crate) fn sort_value_of(row: &Map<String, Value>, path: &Path) -> Literal {
+    literal(value_of(row, path), path.kind)
+}
+
+fn value_of(row: &Map<String, Value>, path: &Path) -> Value {
+    let first = path.names.first().copied().unwrap_or_default();
+    walk(row.get(first).cloned().unwrap_or(Value::Null), &path.names[1..])
 }
 
 /// How two rows compare by a value, for `$orderby`.

@@ -5,6 +5,7 @@ use super::expression::{Expr, Function, Literal, Operator, Path};
 use super::lexer::{Token, TokenKind, tokens};
 use crate::data::model::{Kind, Shape};
 use crate::graph::errors::GraphError;
+use crate::graph::extended;
 
 /// Functions of the language that no resource here can use.
 const OTHER_FUNCTIONS: &[&str] = &[
@@ -216,7 +217,9 @@ impl Parser<'_> {
             return self.walk(element.clone(), words);
         }
         let first = words.next().unwrap_or_default();
-        let root = self.shape.find(first).ok_or_else(|| self.unknown(first, self.shape.name))?;
+        let extended = first.eq_ignore_ascii_case(extended::NAME) && self.shape.navigates(first);
+        let known = if extended { Some(&extended::PROPERTY) } else { self.shape.find(first) };
+        let root = known.ok_or_else(|| self.unknown(first, self.shape.name))?;
         self.walk(Path { from_variable: false, names: vec![root.name], kind: root.kind, root }, words)
     }
 

@@ -7,7 +7,17 @@ use super::filter::parse;
 use super::search::Search;
 use crate::answer::{Call, decoded_pairs};
 use crate::data::model::{Entity, Kind, Property, Shape};
+use crate::data::types::shape;
 use crate::graph::errors::GraphError;
+
+/// One relationship of `$expand`, with its own options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expand {
+    /// The name, as sent.
+    pub(crate) name: String,
+    /// The options in parentheses.
+    pub(crate) options: Vec<(String, String)>,
+}
 
 /// The options of a request.
 #[derive(Debug, Default)]
@@ -32,6 +42,8 @@ pub(crate) struct Query {
     pub(crate) search: Option<Search>,
     /// `$search` as text.
     pub(crate) search_text: String,
+    /// `$expand`.
+    pub(crate) expand: Vec<Expand>,
     /// `$skiptoken`.
     pub(crate) skip_token: Option<String>,
     /// `startDateTime` and `endDateTime`.
@@ -41,7 +53,8 @@ pub(crate) struct Query {
 impl Query {
     /// Reads the options of a request for a collection.
     pub(crate) fn of_collection(call: &Call, entity: Entity) -> Result<Self, GraphError> {
-        let query = Self::read(call, entity)?;
+        let query = Self::read(call, entity.shape(), entity == Entity::User)?;
+        only_supported(entity, &query)?;
         match entity {
             Entity::User => check_directory(call, &query)?,
             _ => check_mailbox(entity, &query)?,
@@ -51,7 +64,8 @@ impl Query {
 
     /// Reads the options of a request for one entity, which can only be told what to show.
     pub(crate) fn of_entity(call: &Call, entity: Entity) -> Result<Self, GraphError> {
-        let query = Self::read(call, entity)?;
+        let query = Self::read(call, entity.shape(), entity == Entity::User)?;
+        only_supported(entity, &query)?;
         let for_collections = query.filter.is_some()
             || !query.order.is_empty()
             || query.top.is_some()
@@ -65,9 +79,18 @@ impl Query {
         Ok(query)
     }
 
-    fn read(call: &Call, entity: Entity) -> Result<Self, GraphError> {
-        let shape = entity.shape();
-        let directory = entity == Entity::User;
+    /// Refuses what the directory does not do, or only as an advanced query.
+    pub(crate) fn check_directory(&self, call: &Call) -> Result<(), GraphError> {
+        check_directory(call, self)
+    }
+
+    /// Reads the options of a request on a type that is taken from the metadata as it is.
+    pub(crate) fn of_type(call: &Call, type_name: &str) -> Result<Self, GraphError> {
+        Self::read(call, shape(type_name), false)
+    }
+
+    /// Reads the options of a request on rows of that shape.
+    pub(crate) fn read(call: &Call, shape: &'static Shape, directory: bool) -> Result<Self, GraphError> {
         let mut query = Self::default();
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in decoded_pairs(call.query()) {
@@ -93,7 +116,7 @@ impl Query {
                     query.search_text = value;
                 }
                 "$skiptoken" => query.skip_token = Some(value),
-                "$expand" => return Err(expand(&value, shape)),
+                "$expand" => query.expand = expand(&value, shape)?,
                 "$format" => {}
                 _ => {
                     return Err(GraphError::bad_request(format!(
@@ -228,15 +251,66 @@ fn order(text: &str, shape: &'static Shape, directory: bool) -> Result<Vec<(Path
     Ok(order)
 }
 
-fn expand(text: &str, shape: &Shape) -> GraphError {
-    let name = text.split(['(', ',', '/']).next().unwrap_or_default();
-    if shape.navigates(name) || name.starts_with("microsoft.graph.") {
-        return GraphError::new(501, "NotImplemented", format!("This sandbox does not expand '{name}'."));
+fn expand(text: &str, shape: &Shape) -> Result<Vec<Expand>, GraphError> {
+    let mut found = Vec::new();
+    for piece in split_outside(text, ',') {
+        let (name, options) = match piece.trim().split_once('(') {
+            Some((name, rest)) => (name, rest.strip_suffix(')').unwrap_or(rest)),
+            None => (piece.trim(), ""),
+        };
+        let first = name.split('/').next().unwrap_or_default();
+        if !shape.navigates(first) && !first.starts_with("microsoft.graph.") {
+            return Err(GraphError::bad_request(format!(
+                "Parsing OData Select and Expand failed: Could not find a property named '{first}' on type 'microsoft.graph.{}'.",
+                shape.name
+            )));
+        }
+        let options = split_outside(options, ';')
+            .into_iter()
+            .filter_map(|option| option.split_once('='))
+            .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        found.push(Expand { name: name.to_owned(), options });
     }
-    GraphError::bad_request(format!(
-        "Parsing OData Select and Expand failed: Could not find a property named '{name}' on type 'microsoft.graph.{}'.",
-        shape.name
-    ))
+    Ok(found)
+}
+
+/// Splits where the mark stands outside quotes and parentheses.
+fn split_outside(text: &str, mark: char) -> Vec<&str> {
+    let (mut depth, mut quoted, mut start) = (0_i32, false, 0);
+    let mut pieces = Vec::new();
+    for (place, character) in text.char_indices() {
+        match character {
+            '\'' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth -= 1,
+            other if other == mark && !quoted && depth == 0 => {
+                pieces.push(&text[start..place]);
+                start = place + mark.len_utf8();
+            }
+            _ => {}
+        }
+    }
+    pieces.push(&text[start..]);
+    pieces.retain(|piece| !piece.trim().is_empty());
+    pieces
+}
+
+/// Refuses to expand what the sandbox cannot.
+fn only_supported(entity: Entity, query: &Query) -> Result<(), GraphError> {
+    let known: &[&str] = match entity {
+        Entity::Message | Entity::Event => &["attachments", "singlevalueextendedproperties"],
+        Entity::Contact => &["singlevalueextendedproperties"],
+        Entity::MailFolder | Entity::ContactFolder => &["singlevalueextendedproperties"],
+        Entity::Calendar | Entity::User => &[],
+    };
+    match query.expand.iter().find(|expand| !known.contains(&expand.name.to_ascii_lowercase().as_str())) {
+        Some(expand) => {
+            let text = format!("This sandbox does not expand '{}'.", expand.name);
+            Err(GraphError::new(501, "NotImplemented", text))
+        }
+        None => Ok(()),
+    }
 }
 
 fn number(name: &str, value: &str) -> Result<usize, GraphError> {

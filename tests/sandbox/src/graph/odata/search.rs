@@ -3,7 +3,7 @@
 
 use crate::data::collection::Collection;
 use crate::graph::errors::GraphError;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Properties that a directory search may name.
 const DIRECTORY_PROPERTIES: &[&str] =
@@ -52,11 +52,20 @@ impl Search {
 
     /// Whether a row is found.
     pub(crate) fn matches(&self, rows: &Collection, key: u32) -> bool {
+        self.holds(&|name| rows.field(key, name))
+    }
+
+    /// Whether a row that is kept as JSON is found.
+    pub(crate) fn matches_document(&self, row: &Map<String, Value>) -> bool {
+        self.holds(&|name| row.get(name).cloned().unwrap_or(Value::Null))
+    }
+
+    fn holds(&self, field: &dyn Fn(&str) -> Value) -> bool {
         let found = |(name, text): &(Option<String>, String)| {
             if self.directory {
                 let name = name.as_deref().unwrap_or_default();
                 let value = DIRECTORY_PROPERTIES.iter().find(|known| known.eq_ignore_ascii_case(name));
-                let value = value.map_or(Value::Null, |name| rows.field(key, name));
+                let value = value.map_or(Value::Null, |name| field(name));
                 let value = value.as_str().unwrap_or_default().to_lowercase();
                 return value.split([' ', '.', '@', '-']).any(|word| word.starts_with(text))
                     || value.starts_with(text);
@@ -69,7 +78,7 @@ impl Search {
                 Some("to") => &["toRecipients"],
                 Some(_) => &[],
             };
-            names.iter().any(|name| rows.field(key, name).to_string().to_lowercase().contains(text))
+            names.iter().any(|name| field(name).to_string().to_lowercase().contains(text))
         };
         if self.any { self.terms.iter().any(found) } else { self.terms.iter().all(found) }
     }
