@@ -6,8 +6,8 @@
 //! std's newer inherent methods of the same names shadow the trait's.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +15,10 @@ use crate::clock::Clock;
 use crate::secret;
 
 mod confined;
+mod log;
 
 pub use confined::{Confined, ConfinedError, ConfinedFile, PartialFile};
+pub use log::{AppendFile, list, nameless, size};
 
 /// How often a waiting lock taker tries again. Short, because holders keep a lock for one token request at most.
 const LOCK_POLL: Duration = Duration::from_millis(20);
@@ -126,6 +128,25 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     read_opened(path, file, limit)
 }
 
+/// As [`read_private`], and refuses a file that has a second name (a hard link): who made it keeps a way to the contents
+/// that this path's owner and mode say nothing about.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn read_sole(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let names =
+        open_to_read(path)?.metadata().map_err(FileError::io(path, "reading its properties"))?.nlink();
+    if names > 1 {
+        let path = path.display();
+        return Err(FileError::Exposed {
+            path: path.to_string(),
+            what: format!("the file has {names} names (hard links), and should have this one only"),
+            repair: format!("cp -p {path} {path}.sole && mv {path}.sole {path}"),
+        });
+    }
+    read_private(path, limit)
+}
+
 fn read_opened(path: &Path, file: File, limit: u64) -> Result<Vec<u8>, FileError> {
     let mut contents = Vec::new();
     file.take(limit + 1).read_to_end(&mut contents).map_err(FileError::io(path, "reading"))?;
@@ -171,14 +192,15 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
     let temporary = folder.join(format!(".{name}.{}.tmp", secret::random_hex(6)));
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
     let written = (|| {
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(mode)
             .custom_flags(flags.bits().cast_signed())
             .open(&temporary)
             .map_err(FileError::io(&temporary, "creating"))?;
-        file.write_all(contents).map_err(FileError::io(&temporary, "writing"))?;
+        // Positioned, which sockets, pipes and logs cannot be: so a test can make exactly this write of the process fail.
+        file.write_all_at(contents, 0).map_err(FileError::io(&temporary, "writing"))?;
         file.sync_all().map_err(FileError::io(&temporary, "flushing to disk"))?;
         std::fs::rename(&temporary, path).map_err(FileError::io(path, "replacing"))?;
         sync_folder(&folder)
@@ -401,6 +423,12 @@ mod tests {
             assert!(matches!(read_bounded(path, 10), Err(FileError::NotRegular { .. })), "{path:?}");
             assert!(FileLock::acquire(path, Duration::ZERO).is_err(), "{path:?}");
         }
+        let second = folder.path().join("second");
+        assert!(read_sole(&target, 10).is_ok());
+        std::fs::hard_link(&target, &second).unwrap();
+        let message = read_sole(&target, 10).unwrap_err().to_string();
+        assert!(message.contains("2 names") && message.contains("Run: cp -p "), "{message}");
+        remove(&second).unwrap();
         std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o644)).unwrap();
         let message = read_private(&target, 10).unwrap_err().to_string();
         assert!(message.contains("chmod 600"), "{message}");

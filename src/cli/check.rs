@@ -1,11 +1,14 @@
-//! `o365-agent check`: settings and drop-ins as they would be loaded, with every fault, without starting anything.
+//! `o365-agent check`: settings and drop-ins as they would be loaded, and the certificates they name, with every fault,
+//! without starting anything or asking any server.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use super::{BAD_SETTINGS, NOT_WELL, environment};
+use crate::clock::Clock;
 use crate::loader;
 use crate::settings::{self, Settings, ThisHost};
+use crate::token::certificate;
 
 /// Prints what would be in force and every fault. 0 when there is none, 1 when a drop-in has one, 64 when the settings
 /// cannot be used.
@@ -29,10 +32,13 @@ pub(super) fn check(config: Option<&Path>, drop_ins: Option<&Path>) -> ExitCode 
         settings.drop_in_directory = folder.to_owned();
     }
     let set = loader::preview(&settings);
-    for fault in &set.faults {
+    // After the faults of shape, because a connection that has one is not in the set.
+    let credentials = certificate::faults(&set, Clock::machine().now());
+    for fault in set.faults.iter().chain(&credentials) {
         println!("{fault}");
     }
-    let (connections, faults) = (set.connections.len(), set.faults.len());
+    let connections = set.connections.len() - credentials.len();
+    let faults = set.faults.len() + credentials.len();
     println!(
         "{}: {} in {}, {}.",
         settings.drop_in_directory.display(),

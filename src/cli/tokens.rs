@@ -55,9 +55,10 @@ pub(super) enum Tokens {
         #[arg(long)]
         to: Place,
     },
-    /// Encrypt all token files with a new key.
+    /// Encrypt all token files, or all rows of the agents' group, with a new key.
     Rekey {
-        /// The file that holds the new key, or is to hold it [default: one is made].
+        /// The file that holds the new key, or is to hold it [default: the key's own name and .new; made when missing,
+        /// but not for a group, whose agents all need it first].
         #[arg(long, value_name = "FILE")]
         new_key: Option<PathBuf>,
     },
@@ -109,6 +110,7 @@ async fn run(settings: Settings, command: &Tokens) -> Result<bool, String> {
             "o365-agent: {broken} faults in the drop-ins; their connections are left out. See `o365-agent check`."
         );
     }
+    let in_files = settings.token_store.backend == Backend::File;
     let offline = Offline::new(settings, connections, Clock::machine());
     match command {
         Tokens::List { json } => list(&offline, *json).await,
@@ -141,8 +143,11 @@ async fn run(settings: Settings, command: &Tokens) -> Result<bool, String> {
             Ok(true)
         }
         Tokens::Rekey { new_key } => {
-            refuse_beside(running, "it holds the old key in memory")?;
-            told(offline.rekey(new_key.as_deref())?)
+            // The rows of a group are changed one by one under their leases, and its agents read both keys meanwhile.
+            if in_files {
+                refuse_beside(running, "it holds the old key in memory")?;
+            }
+            told(offline.rekey(new_key.as_deref()).await?)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One attempt at one request: a place in the lane, a token, the request, and the head of its answer. Holds the only
 //! function that sets `Authorization`, which takes only a [`CheckedUrl`]. Never follows a redirect, never tries again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,11 +17,11 @@ use super::body::{BodyReader, MarkedBody, SentMark, describe};
 use super::bounds::{Stop, bounded, time_left};
 use super::checked_url::CheckedUrl;
 use super::client::GraphClient;
-use super::governor::Slot;
+use super::governor::{Cost, Pressure, Service, Slot, Wanted};
 use super::refusal::{ERROR_BODY_LIMIT, claims_challenge, parse_refusal, request_id, wants_fresher_token};
 use super::retry::{Happened, retry_after};
 use super::settle::{Progress, is_write};
-use super::{CallContext, GraphError, GraphRefusal, GraphRequest};
+use super::{CallContext, GraphError, GraphRefusal, GraphRequest, ThrottleScope};
 
 /// Longest wait for the rest of an error body: the status is known already, only the words are missing.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
@@ -67,6 +68,42 @@ pub(super) enum Outcome {
 }
 
 impl GraphClient {
+    /// Waits for the call's turn, and for a token. No request goes out while a gate that it must pass is closed, also not
+    /// one that closed while the token was fetched.
+    async fn turn(
+        &self,
+        call: Call<'_>,
+        cost: Cost,
+        progress: &Progress,
+    ) -> Result<(Slot, Arc<AccessToken>), GraphError> {
+        let context = call.context;
+        let name = self.connection().name.as_str();
+        let mut again = progress.attempts > 1;
+        loop {
+            let wanted = Wanted {
+                connection: self.connection(),
+                mailbox: call.request.mailbox.as_deref(),
+                cost,
+                places: call.slots,
+                again,
+            };
+            let waiting = self.metrics().graph_waiting(name);
+            let slot = self.governor().enter(wanted, context).await?;
+            drop(waiting);
+            let token = bounded(context, self.bearer().get(time_left(context))).await??;
+            // The gate has seen to this already, unless the governor had too many lanes to remember this one.
+            let early = progress.not_before.filter(|earliest| *earliest > tokio::time::Instant::now());
+            if slot.is_open() && early.is_none() {
+                return Ok((slot, token));
+            }
+            drop(slot);
+            if let Some(earliest) = early {
+                bounded(context, tokio::time::sleep_until(earliest)).await?;
+            }
+            again = true;
+        }
+    }
+
     /// One attempt: a place in the lane, a token, one request, and the head of its answer.
     pub(super) async fn attempt(
         &self,
@@ -74,18 +111,23 @@ impl GraphClient {
         progress: &mut Progress,
     ) -> Result<Outcome, GraphError> {
         let context = call.context;
-        let slot = self
-            .governor()
-            .enter(self.connection(), call.request.mailbox.as_deref(), call.slots, context)
-            .await?;
-        let token = bounded(context, self.bearer().get(time_left(context))).await??;
+        let cost = Cost::of(call.request);
+        let (slot, token) = self.turn(call, cost, progress).await?;
         let mark = SentMark::default();
-        let request = self.authorised(call, &token, &mark)?;
+        let mut request = self.authorised(call, &token, &mark)?;
+        if cost.service == Service::Directory {
+            let priority = if context.traffic.is_bulk() { "low" } else { "normal" };
+            request.headers_mut().insert("x-ms-throttle-priority", HeaderValue::from_static(priority));
+        }
+        context.traffic.note_sent();
         let stopwatch = Clock::stopwatch();
         // The head may take as long as the whole answer: a large page is made before its first byte is sent.
         let http = self.http(progress.new_connection);
         let sent = tokio::time::timeout(self.connection().timeout, http.execute(request));
-        let response = match bounded(context, sent).await {
+        let in_flight = self.metrics().graph_in_flight(self.connection().name.as_str());
+        let answered = bounded(context, sent).await;
+        drop(in_flight);
+        let response = match answered {
             Err(stop) => {
                 self.note(call, progress, &stopwatch, "no_answer", None);
                 if mark.is_set() {
@@ -119,6 +161,10 @@ impl GraphClient {
             Ok(Ok(Ok(response))) => response,
         };
         self.note(call, progress, &stopwatch, class(response.status()), Some(&response));
+        slot.heard(&Pressure::of(response.headers()));
+        if !is_overload(response.status()) {
+            slot.succeeded();
+        }
         if response.status().is_success() {
             return Ok(Outcome::Good(Opened { response, slot, token: token.generation }));
         }
@@ -157,10 +203,9 @@ impl GraphClient {
         if status == 401 || wants_fresher_token(&refusal) {
             return Outcome::TokenRefused { seen, claims: claims_challenge(&headers), refusal };
         }
+        refusal.scope = ThrottleScope::of(&headers);
         let retry_after = retry_after(&headers, self.now());
-        if status == 429 || (status == 503 && retry_after.is_some()) {
-            self.metrics().throttled(self.connection().name.as_str());
-        }
+        self.note_throttled(call.request, status, retry_after, &refusal);
         let what = format!("status {status} {}: {}", refusal.code, refusal.message);
         Outcome::Failed {
             happened: Happened::Answered { status, retry_after },
@@ -239,6 +284,11 @@ impl GraphClient {
             graph_request_id = response.and_then(|response| request_id(response.headers())),
             "Graph request.");
     }
+}
+
+/// Whether the answer says that there was no room for the request, rather than what became of it.
+fn is_overload(status: http::StatusCode) -> bool {
+    status == http::StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
 fn lost_unless(not_sent: bool) -> Happened {

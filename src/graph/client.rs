@@ -2,6 +2,7 @@
 //! `attempt.rs`, whether there is another in `retry.rs`. Never reads without bound.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::LOCATION;
 
@@ -15,7 +16,7 @@ use super::bearer::Bearer;
 use super::body::{BodyFault, BodyReader};
 use super::bounds::{bounded, time_left};
 use super::checked_url::CheckedUrl;
-use super::governor::Governor;
+use super::governor::{Cost, Governor};
 use super::refusal::request_id;
 use super::retry::{Attempt, Decision, Happened, decide, random_jitter, was_surely_not_done};
 use super::settle::{Progress, final_error};
@@ -180,10 +181,31 @@ impl GraphClient {
         }
     }
 
-    /// Closes the gate of the request's lane for as long as `decision` waits.
+    /// Closes the gate that a 429 is about for as long as `decision` waits.
     pub(super) fn close_gate(&self, request: &GraphRequest, decision: Decision, refusal: &GraphRefusal) {
-        if let Decision::Again { after, .. } | Decision::NotNow { after } = decision {
-            self.governor.close_gate(&self.connection, request.mailbox.as_deref(), after, refusal);
+        // A part of a batch that was not tried, because another was refused, waits as long as that one and says nothing
+        // itself.
+        let (Decision::Again { after, .. } | Decision::NotNow { after }) = decision else { return };
+        if refusal.status != 429 {
+            return;
+        }
+        let (mailbox, service) = (request.mailbox.as_deref(), Cost::of(request).service);
+        let longer = self.governor.close_gate(&self.connection, mailbox, service, after, refusal);
+        let scope = refusal.scope.word(mailbox.is_some());
+        self.metrics.gate_closed(self.connection.name.as_str(), scope, longer);
+    }
+
+    /// Counts an answer that says to wait.
+    pub(super) fn note_throttled(
+        &self,
+        request: &GraphRequest,
+        status: u16,
+        retry_after: Option<Duration>,
+        refusal: &GraphRefusal,
+    ) {
+        if status == 429 || (status == 503 && retry_after.is_some()) {
+            let scope = refusal.scope.word(request.mailbox.is_some());
+            self.metrics.throttled(self.connection.name.as_str(), scope);
         }
     }
 
@@ -240,7 +262,13 @@ impl GraphClient {
                 tracing::debug!(connection = %self.connection.name, request_id = %call.context.request_id,
                     attempt = progress.attempts, after_ms = after.as_millis(), what, "The Graph request is sent again.");
                 progress.new_connection = new_connection;
-                bounded(call.context, tokio::time::sleep(after)).await?;
+                let earliest = tokio::time::Instant::now() + after;
+                if matches!(happened, Happened::Answered { status: 429, .. }) {
+                    // The wait is in the line, at its front: there everybody waits for the same gate.
+                    progress.not_before = Some(earliest);
+                } else {
+                    bounded(call.context, tokio::time::sleep_until(earliest)).await?;
+                }
                 Ok(())
             }
             Decision::NotNow { after } => Err(match refusal {

@@ -1,11 +1,14 @@
 //! What is asked of Graph and what it answers, as values. Sends nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::token::TokenError;
+
+use super::{ThrottleScope, Traffic};
 
 /// What a request does, which decides what may be sent again when its outcome is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +47,15 @@ pub struct CallContext {
     pub cancel: CancellationToken,
     /// When the caller's patience ends, by tokio's clock.
     pub deadline: tokio::time::Instant,
+    /// What the run's requests meet; requests with the same value are one run to the governor.
+    pub traffic: Arc<Traffic>,
+}
+
+impl CallContext {
+    /// For a run whose traffic nobody else looks at.
+    pub fn new(request_id: String, cancel: CancellationToken, deadline: tokio::time::Instant) -> Self {
+        Self { request_id, cancel, deadline, traffic: Traffic::new() }
+    }
 }
 
 /// A whole, bounded answer.
@@ -60,7 +72,7 @@ pub struct GraphAnswer {
 }
 
 /// Graph's own words about a refusal, cleaned and cut.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GraphRefusal {
     /// HTTP status.
@@ -70,8 +82,11 @@ pub struct GraphRefusal {
     /// `error.message`.
     pub message: String,
     /// `request-id`, for a support request.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// How far it reaches, when it is for too many requests.
+    #[serde(skip)]
+    pub scope: ThrottleScope,
 }
 
 /// Why a Graph request has no good answer. Variants by what the caller can do.

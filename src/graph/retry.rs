@@ -8,7 +8,10 @@ use crate::clock::Timestamp;
 
 use super::Effect;
 
-/// Most attempts while Graph says "later" (429, or 503 with `Retry-After`).
+/// Most attempts while Graph throttles. Other apps and users share its limits, so it may refuse the same request many
+/// times; what ends the call is its deadline.
+const ATTEMPTS_WHILE_THROTTLED: u32 = 50;
+/// Most attempts while Graph is down and says for how long (503 with `Retry-After`).
 const ATTEMPTS_WHEN_TOLD_TO_WAIT: u32 = 8;
 /// Most attempts after failures that say nothing about when it may work again.
 const ATTEMPTS_ELSE: u32 = 5;
@@ -72,9 +75,11 @@ pub(super) fn decide(attempt: Attempt, happened: Happened) -> Decision {
         return Decision::GiveUp;
     }
     let (told, most) = match happened {
-        Happened::Answered { status, retry_after } if status == 429 || retry_after.is_some() => {
-            (retry_after, ATTEMPTS_WHEN_TOLD_TO_WAIT)
+        // "At once" is taken at its word, but not fifty times.
+        Happened::Answered { status: 429, retry_after } if retry_after != Some(Duration::ZERO) => {
+            (retry_after, ATTEMPTS_WHILE_THROTTLED)
         }
+        Happened::Answered { retry_after: Some(wait), .. } => (Some(wait), ATTEMPTS_WHEN_TOLD_TO_WAIT),
         _ => (None, ATTEMPTS_ELSE),
     };
     let after = told.unwrap_or_else(|| backoff(attempt.number, attempt.jitter));

@@ -55,9 +55,15 @@ fn waits_grow_are_spread_and_end() {
     assert_eq!([1, 2, 3, 4].map(|number| after(number, 1.0)), [1000, 2000, 4000, 8000]);
     assert_eq!([1, 2, 3, 4].map(|number| after(number, 0.0)), [500, 1000, 2000, 4000]);
     assert_eq!((after(40, 1.0), after(40, 0.0)), (60_000, 30_000), "the jitter survives the cap");
-    for (happened, most) in
-        [(Happened::Lost, 5), (Happened::NotSent, 5), (answered(502, None), 5), (answered(429, Some(1)), 8)]
-    {
+    for (happened, most) in [
+        (Happened::Lost, 5),
+        (Happened::NotSent, 5),
+        (answered(502, None), 5),
+        (answered(503, Some(1)), 8),
+        (answered(429, Some(1)), 50),
+        (answered(429, None), 50),
+        (answered(429, Some(0)), 8),
+    ] {
         assert!(matches!(decide(attempt(Repeatable, most - 1), happened), Decision::Again { .. }));
         assert!(
             matches!(decide(attempt(Repeatable, most), happened), Decision::NotNow { .. }),

@@ -15,6 +15,8 @@ pub(super) struct Progress {
     pub(super) new_connection: bool,
     /// Whether the call asks for a content, which Graph may answer with a redirect to a pre-signed address.
     pub(super) wants_content: bool,
+    /// When Graph lets this call be repeated. The governor keeps everybody else to it as well.
+    pub(super) not_before: Option<tokio::time::Instant>,
     /// Set when a write may have been done: by which attempt, and what happened to it.
     maybe_done: Option<(u32, String)>,
 }

@@ -38,6 +38,8 @@ use crate::token::{AccessToken, TokenError};
 pub(super) struct MadeTokens {
     renewed: Arc<AtomicU64>,
     pub(super) claims: Arc<Mutex<Vec<Option<String>>>>,
+    /// Whoever has it for writing keeps tokens back.
+    pub(super) hold: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl MadeTokens {
@@ -228,6 +230,7 @@ pub(super) fn context() -> CallContext {
         request_id: "0f5d2d2e-1111-4222-8333-444444444444".to_owned(),
         cancel: CancellationToken::new(),
         deadline: tokio::time::Instant::now() + Duration::from_secs(60),
+        traffic: Traffic::new(),
     }
 }
 

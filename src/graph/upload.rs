@@ -18,7 +18,7 @@ use super::presigned::{Ask, NoAnswer, PresignedUrl};
 use super::refusal::{parse_refusal, request_id};
 use super::retry::{Attempt, Decision, Happened, decide, random_jitter, retry_after};
 use super::upload_answer::{Step, of_piece, of_state, upload_url};
-use super::{CallContext, GraphAnswer, GraphError, GraphRequest};
+use super::{CallContext, GraphAnswer, GraphError, GraphRequest, Traffic};
 
 /// Sessions that are begun for one content, when the service forgets one.
 const SESSIONS: u32 = 3;
@@ -159,6 +159,7 @@ async fn take_back(client: Arc<GraphClient>, url: PresignedUrl) {
         request_id: crate::secret::random_hex(16),
         cancel: tokio_util::sync::CancellationToken::new(),
         deadline: tokio::time::Instant::now() + TAKE_BACK,
+        traffic: Traffic::new(),
     };
     let ask = Ask {
         method: Method::DELETE,

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -23,6 +24,13 @@ struct OfConnection {
 struct WithOutcome {
     connection: String,
     outcome: &'static str,
+}
+
+/// Labels of a series about being throttled: the scope is one word out of a closed set, never a mailbox.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfThrottle {
+    connection: String,
+    scope: &'static str,
 }
 
 /// Labels of a series about activity runs.
@@ -49,7 +57,10 @@ pub struct Metrics {
     credential_expiry: Family<OfCredential, Gauge>,
     token_refreshes: Family<WithOutcome, Counter>,
     graph_requests: Family<WithOutcome, Counter>,
-    graph_throttled: Family<OfConnection, Counter>,
+    graph_throttled: Family<OfThrottle, Counter>,
+    graph_gate_closed: Family<OfThrottle, Counter<f64, AtomicU64>>,
+    graph_waiting: Family<OfConnection, Gauge>,
+    graph_in_flight: Family<OfConnection, Gauge>,
     graph_retries: Family<OfConnection, Counter>,
     rows: Family<OfConnection, Counter>,
     runs: Family<OfRun, Counter>,
@@ -77,6 +88,9 @@ impl Metrics {
             token_refreshes: Family::default(),
             graph_requests: Family::default(),
             graph_throttled: Family::default(),
+            graph_gate_closed: Family::default(),
+            graph_waiting: Family::default(),
+            graph_in_flight: Family::default(),
             graph_retries: Family::default(),
             rows: Family::default(),
             runs: Family::default(),
@@ -106,7 +120,20 @@ impl Metrics {
             "Requests sent to Microsoft Graph by outcome",
             self.graph_requests.clone(),
         );
-        registry.register("graph_throttled", "Answers 429 or 503 with a wait", self.graph_throttled.clone());
+        registry.register(
+            "graph_throttled",
+            "Answers 429 or 503 with a wait, by what is throttled",
+            self.graph_throttled.clone(),
+        );
+        registry.register(
+            "graph_gate_closed_seconds",
+            "Seconds for which nothing may be sent because Graph said so, by what is throttled",
+            self.graph_gate_closed.clone(),
+        );
+        let waiting = "Requests to Microsoft Graph that wait for their turn";
+        registry.register("graph_waiting", waiting, self.graph_waiting.clone());
+        let in_flight = "Requests to Microsoft Graph that wait for an answer";
+        registry.register("graph_in_flight", in_flight, self.graph_in_flight.clone());
         registry.register("graph_retries", "Requests sent again", self.graph_retries.clone());
         registry.register("rows", "Rows delivered to callers", self.rows.clone());
         registry.register("runs", "Finished activity runs by outcome", self.runs.clone());
@@ -168,9 +195,24 @@ impl Metrics {
         self.graph_requests.get_or_create(&WithOutcome { connection: connection.to_owned(), outcome }).inc();
     }
 
-    /// Graph told `connection` to wait.
-    pub fn throttled(&self, connection: &str) {
-        self.graph_throttled.get_or_create(&of(connection)).inc();
+    /// Graph told `connection` to wait; `scope` is `mailbox`, `service`, `tenant` or `application`.
+    pub fn throttled(&self, connection: &str, scope: &'static str) {
+        self.graph_throttled.get_or_create(&throttle(connection, scope)).inc();
+    }
+
+    /// Nothing may be sent for so much longer, because of an answer to `connection`.
+    pub fn gate_closed(&self, connection: &str, scope: &'static str, longer: Duration) {
+        self.graph_gate_closed.get_or_create(&throttle(connection, scope)).inc_by(longer.as_secs_f64());
+    }
+
+    /// One request of `connection` waits for its turn until the result is dropped.
+    pub fn graph_waiting(&self, connection: &str) -> Counted {
+        Counted::one_of(self.graph_waiting.get_or_create_owned(&of(connection)))
+    }
+
+    /// One request of `connection` waits for its answer until the result is dropped.
+    pub fn graph_in_flight(&self, connection: &str) -> Counted {
+        Counted::one_of(self.graph_in_flight.get_or_create_owned(&of(connection)))
     }
 
     /// A Graph request is sent again.
@@ -210,11 +252,34 @@ impl Metrics {
     pub fn forget(&self, connection: &str) {
         self.token_expiry.remove(&of(connection));
         self.token_usable.remove(&of(connection));
+        self.graph_waiting.remove(&of(connection));
+        self.graph_in_flight.remove(&of(connection));
         for credential in ["access_token", "refresh_token", "client_secret", "certificate"] {
             let labels = OfCredential { connection: connection.to_owned(), credential };
             self.credential_expiry.remove(&labels);
         }
     }
+}
+
+/// One of the things that a gauge counts now.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Counted {
+    fn one_of(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn throttle(connection: &str, scope: &'static str) -> OfThrottle {
+    OfThrottle { connection: connection.to_owned(), scope }
 }
 
 fn of(connection: &str) -> OfConnection {

@@ -58,7 +58,17 @@ fn rows(files: &Files) -> Vec<Row> {
     for name in ["both.pem", "cert-first.pem", "pkcs1-both.pem"] {
         row("PEMKEY_FILE", path(name), &[], Token);
     }
-    for name in ["traditional-aes", "traditional-3des", "encrypted", "encrypted-3des", "encrypted-scrypt"] {
+    for name in [
+        "traditional-aes",
+        "traditional-3des",
+        "encrypted",
+        "encrypted-3des",
+        "encrypted-scrypt",
+        "encrypted-sha1-3des",
+        "encrypted-rc2-40",
+        "encrypted-md5-des",
+        "encrypted-sha1-des",
+    ] {
         row("PEMKEY_FILE", path(&format!("{name}-both.pem")), &[&password], Token);
         row(
             "PEMKEY_FILE",
@@ -164,10 +174,14 @@ fn rows(files: &Files) -> Vec<Row> {
     row("JKSFILE", path("store.jceks"), &[&password], Refusal("certificate_unusable", "JCEKS"));
     row(
         "PEMKEY_FILE",
-        path("encrypted-pbes1-both.pem"),
+        path("encrypted-rc4-both.pem"),
         &[&password],
         Refusal("certificate_unusable", "openssl pkcs8 -topk8 -v2 aes-256-cbc"),
     );
+    for (name, more) in [("openssh", ""), ("openssh-encrypted", password.as_str())] {
+        let refusal = Refusal("certificate_unusable", "ssh-keygen -p -m PEM -f FILE");
+        row("PEMKEY_FILE", path(name), &[&certificate, more], refusal);
+    }
     row("PEMKEY_FILE", path("ec-both.pem"), &[], Refusal("certificate_unusable", "elliptic curve"));
     row("PEMKEY_FILE", path("expired-both.pem"), &[], Refusal("certificate_expired", "expired at"));
     row(

@@ -85,7 +85,11 @@ impl Files {
             "pkcs8 -topk8 -in key.pem -v2 aes-256-cbc -passout PASS -out encrypted.pem",
             "pkcs8 -topk8 -in key.pem -v2 des3 -passout PASS -out encrypted-3des.pem",
             "pkcs8 -topk8 -in key.pem -scrypt -passout PASS -out encrypted-scrypt.pem",
-            "pkcs8 -topk8 -in key.pem -v1 PBE-SHA1-3DES -passout PASS -out encrypted-pbes1.pem",
+            "pkcs8 -topk8 -in key.pem -v1 PBE-SHA1-3DES -passout PASS -out encrypted-sha1-3des.pem",
+            "pkcs8 -topk8 -in key.pem -v1 PBE-SHA1-RC2-40 -provider legacy -provider default -passout PASS -out encrypted-rc2-40.pem",
+            "pkcs8 -topk8 -in key.pem -v1 PBE-MD5-DES -provider legacy -provider default -passout PASS -out encrypted-md5-des.pem",
+            "pkcs8 -topk8 -in key.pem -v1 PBE-SHA1-DES -provider legacy -provider default -passout PASS -out encrypted-sha1-des.pem",
+            "pkcs8 -topk8 -in key.pem -v1 PBE-SHA1-RC4-128 -provider legacy -provider default -passout PASS -out encrypted-rc4.pem",
             "ecparam -name prime256v1 -genkey -noout -out ec-key.pem",
             "req -x509 -new -key ec-key.pem -days 90 -subj /CN=curve -out ec-cert.pem",
             "crl2pkcs7 -nocrl -certfile cert.pem -out cert.p7b",
@@ -102,7 +106,11 @@ impl Files {
             ("encrypted-both.pem", ["encrypted.pem", "cert.pem"]),
             ("encrypted-3des-both.pem", ["encrypted-3des.pem", "cert.pem"]),
             ("encrypted-scrypt-both.pem", ["encrypted-scrypt.pem", "cert.pem"]),
-            ("encrypted-pbes1-both.pem", ["encrypted-pbes1.pem", "cert.pem"]),
+            ("encrypted-sha1-3des-both.pem", ["encrypted-sha1-3des.pem", "cert.pem"]),
+            ("encrypted-rc2-40-both.pem", ["encrypted-rc2-40.pem", "cert.pem"]),
+            ("encrypted-md5-des-both.pem", ["encrypted-md5-des.pem", "cert.pem"]),
+            ("encrypted-sha1-des-both.pem", ["encrypted-sha1-des.pem", "cert.pem"]),
+            ("encrypted-rc4-both.pem", ["encrypted-rc4.pem", "cert.pem"]),
             ("ec-both.pem", ["ec-key.pem", "ec-cert.pem"]),
             ("mismatch.pem", ["key.pem", "other-cert.pem"]),
         ] {
@@ -192,6 +200,10 @@ impl Files {
         }
         let ssh = run(folder, "ssh-keygen", &["-y", "-f", "pkcs1.pem"]);
         std::fs::write(self.path("key.pub"), ssh).unwrap();
+        for (name, passphrase) in [("openssh", ""), ("openssh-encrypted", PASSWORD)] {
+            let arguments = ["-q", "-t", "rsa", "-b", "2048", "-N", passphrase, "-f", name];
+            run(folder, "ssh-keygen", &arguments);
+        }
     }
 
     /// .NET's form, from the numbers that openssl shows.

@@ -19,7 +19,7 @@ const VARIABLES: [&str; 11] = [
     "DEFAULT_IDENTITY_CLIENT_ID",
 ];
 
-fn start(sandbox: &Sandbox, environment: &[(&str, String)], more: &str) -> Agent {
+pub(crate) fn start(sandbox: &Sandbox, environment: &[(&str, String)], more: &str) -> Agent {
     let text = format!(
         "connections:\n  machine:\n    AuthScheme: AzureMSI\n    UseProxySettings: true\n    AzureEnvironment: CUSTOM\n    AuthorityHost: {}\n    GraphEndpoint: {}\n{more}",
         sandbox.login_url(),

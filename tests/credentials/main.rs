@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
 mod certificates;
+mod check;
+mod fabric;
 mod files;
 mod machine;
 mod schemes;

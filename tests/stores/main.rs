@@ -12,5 +12,6 @@ mod cluster;
 mod commands;
 mod files;
 mod group;
+mod rekey;
 #[path = "../agent/support.rs"]
 mod support;

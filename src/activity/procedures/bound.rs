@@ -1,5 +1,6 @@
 //! Any action or function that Graph binds to a resource, as a Graph request: actions by POST with their parameters as
-//! the body, functions by GET with their parameters in the path (OData URL Conventions 4.01, section 4.5). Pure.
+//! the body, functions by GET with their parameters in the path (OData URL Conventions 4.01, section 4.5). The metadata says
+//! which it is and what it takes; what the metadata does not know is called as it is written. Pure.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -7,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{Call, Outcome, Prepared, Work, read};
 use crate::activity::error::ActivityError;
 use crate::activity::target::{refuse_me, write};
-use crate::catalog::GraphPath;
+use crate::catalog::{GraphPath, OperationCall};
 use crate::graph::Effect;
 
 /// The work for the operation `name` bound to `target`, or for the one at the path that `name` is.
@@ -45,14 +46,25 @@ pub(super) fn prepare(
         );
         return Err(ActivityError::field("unknown_procedure", "procedure", message));
     }
+    let OperationCall { get, path: called, body } = match call.catalog.find_operation(&path, operation) {
+        Some(known) => known
+            .call(parameters)
+            .map_err(|bad| ActivityError::unknown("bad_parameter", &bad.name, bad.error))?,
+        // The service may know more than the metadata here: then the name alone says what it is.
+        None if is_function => {
+            OperationCall { get: true, path: function_path(&path, operation, parameters)?, body: None }
+        }
+        None => {
+            let body = Some(parameters.clone()).filter(|parameters| !parameters.is_empty());
+            OperationCall { get: false, path: path.below(operation), body }
+        }
+    };
     let mailbox = path.mailbox();
-    if is_function {
-        let request = read(function_path(&path, operation, parameters)?, mailbox);
-        return Ok(Prepared { work: Work::Ask(request, Outcome::Whole), changes: false });
-    }
-    let body = Some(parameters.clone()).filter(|parameters| !parameters.is_empty());
-    let request = write(http::Method::POST, path.below(operation), body, None, mailbox, Effect::Once);
-    Ok(Prepared { work: Work::Ask(request, Outcome::Whole), changes: true })
+    let request = match get {
+        true => read(called, mailbox),
+        false => write(http::Method::POST, called, body, None, mailbox, Effect::Once),
+    };
+    Ok(Prepared { work: Work::Ask(request, Outcome::Whole), changes: !get })
 }
 
 /// `path/function(a='x',b=1)`; what no literal can stand for goes behind an alias: `f(c=@c)?@c=[1]`.

@@ -17,8 +17,14 @@ fn prepared(
     user_id: Option<&str>,
 ) -> Result<Prepared, ActivityError> {
     let local_files = LocalFiles::default();
-    let call =
-        Call { connection, user_id, local_files: &local_files, has_content: false, wants_stream: false };
+    let call = Call {
+        connection,
+        catalog: &crate::catalog::Catalog::embedded(),
+        user_id,
+        local_files: &local_files,
+        has_content: false,
+        wants_stream: false,
+    };
     prepare(&request(value.clone()), call)
 }
 
@@ -205,13 +211,13 @@ fn other_procedures_become_requests() {
             json!({"procedure": "createReply", "target": "/me/messages/a=", "parameters": {"comment": "x"}}),
             "POST",
             "me/messages/a=/createReply",
-            json!({"comment": "x"}),
+            json!({"Comment": "x"}),
         ),
         (
             json!({"procedure": "/me/messages/a=/createReply", "parameters": {"comment": "x"}}),
             "POST",
             "me/messages/a=/createReply",
-            json!({"comment": "x"}),
+            json!({"Comment": "x"}),
         ),
         (
             json!({"procedure": "microsoft.graph.dismissReminder", "target": "/me/events/e"}),
@@ -221,9 +227,15 @@ fn other_procedures_become_requests() {
         ),
         (json!({"procedure": "delta()", "target": "/users"}), "GET", "users/delta()", Value::Null),
         (
-            json!({"procedure": "getByPath()", "target": "/sites/s", "parameters": {"path": "a'b/c d", "n": 1, "b": true}}),
+            json!({"procedure": "getNewest()", "target": "/sites/s", "parameters": {"path": "a'b/c d", "n": 1, "b": true}}),
             "GET",
-            "sites/s/getByPath(path='a''b%2Fc%20d',n=1,b=true)",
+            "sites/s/getNewest(path='a''b%2Fc%20d',n=1,b=true)",
+            Value::Null,
+        ),
+        (
+            json!({"procedure": "reminderView", "target": "/me", "parameters": {"startDateTime": "2026-01-01", "EndDateTime": "2026-02-01"}}),
+            "GET",
+            "me/reminderView(StartDateTime='2026-01-01',EndDateTime='2026-02-01')",
             Value::Null,
         ),
         (
@@ -360,6 +372,11 @@ fn refusals_name_the_parameter_and_the_remedy() {
         (json!({"procedure": "a..b", "target": "/me"}), "is no name of an action"),
         (json!({"procedure": "$batch", "target": "/me"}), "is no name of an action"),
         (json!({"procedure": "x", "target": "/me/../users"}), "without steps"),
+        (
+            json!({"procedure": "createReply", "target": "/me/messages/m", "parameters": {"Coment": "x"}}),
+            "Did you mean 'Comment'?",
+        ),
+        (json!({"procedure": "reminderView", "target": "/me"}), "needs the parameter"),
         (json!({"procedure": "x()", "target": "/me", "parameters": {"a b": 1}}), "is no name of a parameter"),
     ] {
         let error = prepared(&value, &connection(|_| {}), None).unwrap_err().to_string();
@@ -404,6 +421,10 @@ fn only_what_changes_something_counts_as_a_write() {
         (json!({"procedure": "GetAdminConsentURL"}), false),
         (json!({"procedure": "delta()", "target": "/users"}), false),
         (json!({"procedure": "createReply", "target": "/me/messages/m"}), true),
+        (
+            json!({"procedure": "reminderView", "target": "/me", "parameters": {"StartDateTime": "a", "EndDateTime": "b"}}),
+            false,
+        ),
         (json!({"procedure": "MoveMail", "parameters": {"Id": "x", "DestinationId": "y"}}), true),
     ] {
         assert_eq!(prepared(&value, &given, None).unwrap().changes, changes, "{value}");

@@ -81,6 +81,7 @@ impl Doing<'_> {
             request_id: self.context.request_id.clone(),
             cancel: tokio_util::sync::CancellationToken::new(),
             deadline: tokio::time::Instant::now() + AFTERMATH,
+            traffic: Arc::clone(&self.context.traffic),
         }
     }
 }

@@ -111,6 +111,17 @@ impl RsaNumbers<'_> {
     }
 }
 
+/// An element of these parts, written.
+pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length = parts.iter().map(|part| part.len()).sum();
+    let mut whole = Vec::with_capacity(length + 6);
+    push_header(&mut whole, tag, length);
+    for part in parts {
+        whole.extend_from_slice(part);
+    }
+    whole
+}
+
 fn push_integer(out: &mut Vec<u8>, number: &[u8]) {
     let number = without_leading_zeros(number);
     let needs_zero = number.first().is_none_or(|first| *first >= 0x80);

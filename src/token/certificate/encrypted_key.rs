@@ -1,4 +1,4 @@
-//! Encrypted PKCS#8 keys (RFC 5958, PBES2 of RFC 8018). Never derives a key with a cost that would take the machine down.
+//! Encrypted PKCS#8 keys (RFC 5958, PBES2 of RFC 8018; older ones go to `pbes1`). Never derives a key with a cost that would take the machine down.
 
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use pkcs8::pkcs5::EncryptionScheme;
@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::error::CertificateError;
 use super::material::KeyBytes;
+use super::pbes1;
 
 /// The largest scrypt memory cost: 2^20 blocks are 1 GiB, and openssl writes 2^14.
 const LARGEST_SCRYPT_COST: u64 = 1 << 20;
@@ -21,6 +22,9 @@ pub(super) fn decrypt(place: &str, bytes: &[u8], password: &str) -> Result<KeyBy
             "the private key is encrypted in a way that is not supported. Convert it with: openssl pkcs8 -topk8 -v2 aes-256-cbc.",
         )
     };
+    if let Some(old) = pbes1::decrypt(place, bytes, password) {
+        return old;
+    }
     let info = EncryptedPrivateKeyInfoRef::try_from(bytes).map_err(|_| unsupported())?;
     let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else { return Err(unsupported()) };
     let bearable = match &parameters.kdf {

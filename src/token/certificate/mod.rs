@@ -9,10 +9,12 @@ mod error;
 mod format;
 mod jks;
 mod material;
+mod pbes1;
 mod pem;
 mod pkcs12;
 mod pkcs7;
 mod ppk;
+mod preview;
 mod source;
 mod subject;
 mod traditional;
@@ -28,6 +30,7 @@ use crate::connection::{
 use crate::secret::hex;
 
 pub use error::CertificateError;
+pub use preview::faults;
 
 /// What can be told about a connection's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,17 +30,25 @@ pub(super) fn decrypt(place: &str, section: &Section, password: &str) -> Result<
         "DES-EDE3-CBC" => decrypt_blocks::<cbc::Decryptor<des::TdesEde3>>(&mut bytes, password, &vector, 24),
         _ => return Err(unusable()),
     };
-    // A wrong password shows in the padding, or by one in 256 in what is not a sequence.
+    if done.is_none() || !remove_padding(&mut bytes) {
+        return Err(CertificateError::password(place));
+    }
+    Ok(bytes)
+}
+
+/// Cuts the padding off a decrypted key. `false`: the password was wrong, which shows in the padding, or by one in 256 in
+/// what is not a sequence.
+pub(super) fn remove_padding(bytes: &mut KeyBytes) -> bool {
     let padding = bytes.last().copied().map_or(0, usize::from);
     let is_padded = (1..=16).contains(&padding)
         && bytes.len() > padding
         && bytes[bytes.len() - padding..].iter().all(|byte| usize::from(*byte) == padding);
-    if done.is_none() || !is_padded || bytes.first() != Some(&super::der::SEQUENCE) {
-        return Err(CertificateError::password(place));
+    if !is_padded || bytes.first() != Some(&super::der::SEQUENCE) {
+        return false;
     }
     let length = bytes.len() - padding;
     bytes.truncate(length);
-    Ok(bytes)
+    true
 }
 
 /// Decrypts whole blocks in place.

@@ -16,18 +16,18 @@ const WAITS: [u64; 5] = [0, 2, 6, 14, 30];
 const WAITS_WHILE_UPDATING: [u64; 5] = [5, 5, 10, 20, 40];
 
 /// Classifies an answer that arrived at `now` after `failures` failed ones. `client_id`: the identity that was asked for,
-/// which the answer must echo when `must_echo`.
+/// for those sources whose answer must echo it.
 pub(super) fn classify(
     answered: &Answered,
     now: Timestamp,
     failures: usize,
     client_id: Option<&str>,
-    must_echo: bool,
+    manners: Manners,
 ) -> Outcome {
     let Answered { status, headers, body } = answered;
     if *status == 200 {
         return match serde_json::from_slice::<Map<String, Value>>(body) {
-            Ok(answer) if must_echo && !echoes(&answer, client_id) => denied(
+            Ok(answer) if manners.must_echo && !echoes(&answer, client_id) => denied(
                 now,
                 "identity_not_confirmed",
                 "Azure Arc answered without the identity that OAuthClientId names, so its token is not used. Remove OAuthClientId to use the machine's own identity.",
@@ -38,6 +38,7 @@ pub(super) fn classify(
     }
     let (waits, is_passing) = match status {
         410 => (WAITS_WHILE_UPDATING, true),
+        404 if manners.not_found_is_final => (WAITS, false),
         404 | 408 | 429 | 500..=599 => (WAITS, true),
         _ => (WAITS, false),
     };
@@ -58,7 +59,7 @@ pub(super) fn classify(
         return Outcome::TryLater { after: Some(Duration::from_secs(wait)), failure };
     }
     match status {
-        400 => denied(
+        400 | 404 => denied(
             now,
             "identity_not_found",
             "This machine has no such managed identity. Assign one to it, or correct OAuthClientId (leave it out for the machine's own identity).",
@@ -71,6 +72,15 @@ pub(super) fn classify(
             ),
         ),
     }
+}
+
+/// In which ways the answers of a source differ from those of the others.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Manners {
+    /// Whether the answer must name the identity that was asked for.
+    pub(super) must_echo: bool,
+    /// Whether 404 means that there is no such identity, rather than that the service is not up yet.
+    pub(super) not_found_is_final: bool,
 }
 
 /// A whole answer.
@@ -130,8 +140,13 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_700_000_000);
 
     fn shown(status: u16, body: &str, failures: usize, echo: bool) -> String {
+        let manners = Manners { must_echo: echo, ..Manners::default() };
+        shown_with(manners, status, body, failures)
+    }
+
+    fn shown_with(manners: Manners, status: u16, body: &str, failures: usize) -> String {
         let answered = Answered { status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() };
-        match classify(&answered, NOW, failures, Some("id"), echo) {
+        match classify(&answered, NOW, failures, Some("id"), manners) {
             Outcome::Refreshed(tokens) => {
                 format!(
                     "{} for {}, refresh {}",
@@ -145,6 +160,13 @@ mod tests {
                 format!("later {:?} {}", after.map(|after| after.as_secs()), failure.code)
             }
         }
+    }
+
+    #[test]
+    fn service_fabric_says_404_when_there_is_no_identity() {
+        let manners = Manners { not_found_is_final: true, ..Manners::default() };
+        assert_eq!(shown_with(manners, 404, "{}", 0), "denied identity_not_found");
+        assert_eq!(shown_with(manners, 500, "", 0), "later Some(0) identity_unavailable");
     }
 
     #[test]

@@ -9,8 +9,8 @@ pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Where a machine's token comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Azure Service Fabric.
-    ServiceFabric,
+    /// Azure Service Fabric, whose token service is known by the SHA-1 thumbprint of its certificate.
+    ServiceFabric { endpoint: Url, secret: String, thumbprint: [u8; 20] },
     /// App Service, Functions, Container Apps, Automation.
     AppService { endpoint: Url, header: String },
     /// Azure Machine Learning.
@@ -73,7 +73,11 @@ impl Source {
         };
         let address = |variable: &str| text(variable).and_then(|value| address(variable, &value));
         Ok(match name {
-            "SERVICEFABRIC" => Self::ServiceFabric,
+            "SERVICEFABRIC" => Self::ServiceFabric {
+                endpoint: encrypted("IDENTITY_ENDPOINT", &text("IDENTITY_ENDPOINT")?)?,
+                secret: text("IDENTITY_HEADER")?,
+                thumbprint: thumbprint("IDENTITY_SERVER_THUMBPRINT", &text("IDENTITY_SERVER_THUMBPRINT")?)?,
+            },
             "APPSERVICE" => {
                 Self::AppService { endpoint: address("IDENTITY_ENDPOINT")?, header: text("IDENTITY_HEADER")? }
             }
@@ -110,6 +114,32 @@ fn address(variable: &str, text: &str) -> Result<Url, String> {
         .ok_or_else(|| format!("The environment variable {variable} is not an http address. Correct it."))
 }
 
+/// An address whose server proves itself: without TLS there would be nothing to compare with the thumbprint.
+fn encrypted(variable: &str, text: &str) -> Result<Url, String> {
+    address(variable, text).and_then(|url| match url.scheme() {
+        "https" => Ok(url),
+        _ => Err(format!("The environment variable {variable} must be an https address. Correct it.")),
+    })
+}
+
+/// 40 hexadecimal digits, with or without colons or spaces between them.
+fn thumbprint(variable: &str, text: &str) -> Result<[u8; 20], String> {
+    let wrong = || {
+        format!(
+            "The environment variable {variable} is not a SHA-1 thumbprint of 40 hexadecimal digits. Correct it."
+        )
+    };
+    let digits: String = text.chars().filter(|digit| !matches!(digit, ':' | ' ')).collect();
+    if digits.len() != 40 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let mut thumbprint = [0; 20];
+    for (at, byte) in thumbprint.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).map_err(|_| wrong())?;
+    }
+    Ok(thumbprint)
+}
+
 /// An address that a federated token may be sent to.
 fn authority(text: &str) -> Result<Url, String> {
     let mut url = address("AZURE_AUTHORITY_HOST", text)?;
@@ -140,7 +170,9 @@ mod tests {
         let variable = |name: &str| {
             let known = variables.iter().find(|known| **known == name)?;
             Some(if known.ends_with("ENDPOINT") || known.ends_with("HOST") {
-                "http://127.0.0.1:9/x".to_owned()
+                "https://127.0.0.1:9/x".to_owned()
+            } else if known.ends_with("THUMBPRINT") {
+                "AB:cd".repeat(10)
             } else {
                 "v".to_owned()
             })
@@ -176,6 +208,28 @@ mod tests {
         assert_eq!(name(None, &[], false), "Imds");
         assert_eq!(name(Some("IMDS"), &everything, true), "Imds");
         assert!(name(Some("APPSERVICE"), &[], false).contains("IDENTITY_ENDPOINT"));
+    }
+
+    #[test]
+    fn service_fabric_needs_tls_and_a_thumbprint() {
+        let found = |endpoint: &str, thumbprint: &str| {
+            let variable = |name: &str| match name {
+                "IDENTITY_ENDPOINT" => Some(endpoint.to_owned()),
+                "IDENTITY_SERVER_THUMBPRINT" => Some(thumbprint.to_owned()),
+                "IDENTITY_HEADER" => Some("secret".to_owned()),
+                _ => None,
+            };
+            Source::find(None, &variable, false)
+        };
+        let digits = "00112233445566778899aabbccddeeff00112233";
+        let Ok(Source::ServiceFabric { thumbprint, .. }) = found("https://10.0.0.4:2377/x", digits) else {
+            panic!()
+        };
+        assert_eq!((thumbprint[0], thumbprint[10], thumbprint[19]), (0x00, 0xaa, 0x33));
+        assert!(found("http://10.0.0.4:2377/x", digits).unwrap_err().contains("https"));
+        for wrong in ["aabb", &digits.repeat(2), &"é".repeat(20), &digits.replace('3', "x")] {
+            assert!(found("https://10.0.0.4/x", wrong).unwrap_err().contains("THUMBPRINT"), "{wrong}");
+        }
     }
 
     #[test]

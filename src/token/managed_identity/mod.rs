@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use zeroize::Zeroize;
 
-use self::answer::{Answered, denied, failure};
+use self::answer::{Answered, Manners, denied, failure};
 use self::detect::{Source, Workload};
 use self::request::IdentityRequest;
 use super::answer::Outcome;
 use super::assertion;
 use super::endpoint::{self, ClientIdentity};
 use super::plan::Grant;
+use super::transport;
 use crate::clock::Clock;
 use crate::connection::{ClientCredential, Connection};
 use crate::files;
@@ -30,6 +31,8 @@ use crate::secret::Secret;
 const LARGEST_ANSWER: usize = 256 * 1024;
 /// The largest federated token; the projected tokens of Kubernetes are about 1 KiB.
 const LARGEST_TOKEN_FILE: u64 = 64 * 1024;
+/// Microsoft's libraries gave up after 0.3 to 1 s, which was their most frequent complaint.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where the Arc agent is installed on Linux.
 const ARC_AGENT: &str = "/opt/azcmagent/bin/himds";
 /// Names another folder for Arc's challenge files: for machines where Arc is installed elsewhere, and for tests.
@@ -78,11 +81,6 @@ impl ManagedIdentity {
         let variable = |name: &str| (self.environment)(name);
         let outcome = match Source::find(wanted, &variable, self.has_arc_agent) {
             Err(message) => denied(clock.now(), "identity_misconfigured", &message),
-            Ok(Source::ServiceFabric) => denied(
-                clock.now(),
-                "identity_unsupported",
-                "Azure Service Fabric's token service proves itself by a SHA-1 thumbprint of a self-signed certificate only, which is too weak to hand out a secret to. Use AzureServicePrincipalCert, or set ManagedIdentitySource: IMDS to use the identity of the virtual machine.",
-            ),
             Ok(Source::Kubernetes(workload)) => {
                 return federated(&workload, connection, http, claims, bound, clock).await;
             }
@@ -107,7 +105,15 @@ impl ManagedIdentity {
                 "This managed identity source cannot be asked. Set another ManagedIdentitySource.",
             );
         };
-        let Some(http) = self.client.get_or_init(direct_client) else {
+        let pinned;
+        let http = if let Source::ServiceFabric { thumbprint, .. } = source {
+            // Made for each request: the platform may have exchanged its certificate, and it is asked a few times a day.
+            pinned = transport::client_for_thumbprint(*thumbprint, CONNECT_TIMEOUT).ok();
+            pinned.as_ref()
+        } else {
+            self.client.get_or_init(direct_client).as_ref()
+        };
+        let Some(http) = http else {
             return denied(
                 clock.now(),
                 "identity_unsupported",
@@ -115,6 +121,10 @@ impl ManagedIdentity {
             );
         };
         let is_arc = matches!(source, Source::Arc { .. });
+        if client_id.is_some() && matches!(source, Source::ServiceFabric { .. }) {
+            tracing::warn!(connection = %connection.name,
+                "OAuthClientId is not used: which identity this Service Fabric application has was decided when it was deployed.");
+        }
         let answered = match send(http, &request, None, bound).await {
             Ok(first) if is_arc && first.status == 401 => match self.proof(&first).await {
                 Ok(proof) => send(http, &request, Some(&proof), bound).await,
@@ -125,10 +135,22 @@ impl ManagedIdentity {
         let failures = self.failures.load(Ordering::Relaxed);
         match answered {
             Ok(mut answered) => {
-                let outcome = answer::classify(&answered, clock.now(), failures, client_id, is_arc);
+                let manners = Manners {
+                    must_echo: is_arc,
+                    not_found_is_final: matches!(source, Source::ServiceFabric { .. }),
+                };
+                let outcome = answer::classify(&answered, clock.now(), failures, client_id, manners);
                 answered.body.zeroize();
                 outcome
             }
+            Err(error) if transport::shows_other_certificate(&error) => Outcome::TryLater {
+                after: None,
+                failure: failure(
+                    clock.now(),
+                    "identity_not_trusted",
+                    "The server at IDENTITY_ENDPOINT does not show the certificate that IDENTITY_SERVER_THUMBPRINT names, so nothing was sent to it. Restart the application when the platform has exchanged its certificate; the agent tries again.",
+                ),
+            },
             Err(_) => Outcome::TryLater {
                 after: None,
                 failure: failure(
@@ -158,8 +180,7 @@ fn direct_client() -> Option<reqwest::Client> {
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .no_proxy()
-        // Microsoft's libraries gave up after 0.3 to 1 s, which was their most frequent complaint.
-        .connect_timeout(Duration::from_secs(5))
+        .connect_timeout(CONNECT_TIMEOUT)
         .build()
         .ok()
 }

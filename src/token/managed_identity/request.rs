@@ -46,7 +46,11 @@ pub(super) fn build(source: &Source, resource: &str, client_id: Option<&str>) ->
             let form = Serializer::new(String::new()).append_pair("resource", resource).finish();
             Some(IdentityRequest { url: endpoint.clone(), header: metadata, form: Some(form) })
         }
-        Source::ServiceFabric | Source::Kubernetes(_) => None,
+        // Which identity it is was decided when the application was deployed; it cannot be chosen here.
+        Source::ServiceFabric { endpoint, secret, .. } => {
+            get(endpoint, "2019-07-01-preview", "", None, ("Secret", Secret::from(secret.as_str())))
+        }
+        Source::Kubernetes(_) => None,
     }
 }
 
@@ -85,6 +89,16 @@ mod tests {
                 ("secret", "s"),
                 None,
             ),
+            (
+                Source::ServiceFabric {
+                    endpoint: endpoint.clone(),
+                    secret: "s".to_owned(),
+                    thumbprint: [0; 20],
+                },
+                format!("?api-version=2019-07-01-preview&{r}"),
+                ("Secret", "s"),
+                None,
+            ),
             (Source::CloudShell { endpoint }, String::new(), ("Metadata", "true"), Some(r.to_owned())),
         ] {
             let request = build(&source, resource, Some("id")).unwrap();
@@ -92,6 +106,5 @@ mod tests {
             assert_eq!((request.header.0, request.header.1.expose().as_str()), header);
             assert_eq!(request.form, form);
         }
-        assert!(build(&Source::ServiceFabric, resource, None).is_none());
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn reseal(
     bound: Duration,
 ) -> Result<bool, StoreError> {
     let _lock = FileLock::acquire(&with_suffix(path, ".lock"), bound)?;
-    let bytes = files::read_private(path, LARGEST_FILE)?;
+    let bytes = files::read_sole(path, LARGEST_FILE)?;
     let Some(owner) = envelope::owner_of(&bytes) else {
         return Err(StoreError::Corrupt(format!("{}: not a token file of this agent.", path.display())));
     };
@@ -155,7 +155,7 @@ impl Place {
     }
 
     fn load(&self, locked: bool) -> Result<Option<Stored>, StoreError> {
-        let bytes = match files::read_private(&self.path, LARGEST_FILE) {
+        let bytes = match files::read_sole(&self.path, LARGEST_FILE) {
             Ok(bytes) => bytes,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return self.or_set_aside(StoreError::from(error), locked),
@@ -166,8 +166,15 @@ impl Place {
         {
             return Err(self.owned_by(&owner));
         }
-        let key = self.keys.key()?;
-        match envelope::open(&bytes, &self.owner, &key) {
+        let mut key = self.keys.key()?;
+        let mut opened = envelope::open(&bytes, &self.owner, &key);
+        if let Err(OpenError::Key(id)) = &opened
+            && let Some(other) = self.keys.named(id)?
+        {
+            opened = envelope::open(&bytes, &self.owner, &other);
+            key = other;
+        }
+        match opened {
             Ok(stored) => Ok(Some(stored)),
             Err(OpenError::Owner(owner)) => Err(self.owned_by(&owner)),
             Err(OpenError::Newer(version)) => Err(StoreError::Refused(format!(

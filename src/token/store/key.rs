@@ -2,7 +2,7 @@
 //! Never logs the key; tells keys apart by the first digits of their SHA-256.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, RandomizedNonceKey};
@@ -45,6 +45,8 @@ pub(in crate::token) struct KeyRing {
     /// Whether a missing key is made.
     make: bool,
     key: OnceLock<Arc<StoreKey>>,
+    /// Keys that were met besides: the next one while a group changes its key, the last one after it.
+    others: Mutex<Vec<Arc<StoreKey>>>,
 }
 
 impl std::fmt::Debug for StoreKey {
@@ -66,6 +68,7 @@ impl KeyRing {
             state_directory: settings.state_directory.clone(),
             make: true,
             key: OnceLock::new(),
+            others: Mutex::default(),
         }
     }
 
@@ -78,7 +81,14 @@ impl KeyRing {
     /// The key in one file, which is made when missing.
     pub(in crate::token) fn at(path: &Path) -> Self {
         let key_file = Some(path.to_owned());
-        Self { credential: None, key_file, state_directory: PathBuf::new(), make: true, key: OnceLock::new() }
+        Self {
+            credential: None,
+            key_file,
+            state_directory: PathBuf::new(),
+            make: true,
+            key: OnceLock::new(),
+            others: Mutex::default(),
+        }
     }
 
     /// The key. Blocking.
@@ -88,6 +98,45 @@ impl KeyRing {
         }
         let key = Arc::new(self.read()?);
         Ok(Arc::clone(self.key.get_or_init(|| key)))
+    }
+
+    /// The key with that id: the one in use, or one that lies beside it as `token-key.new` (before all agents of a group
+    /// have changed to it) or `token-key.ID` (after this one has), or that has come into its place since it was read.
+    /// Blocking.
+    pub(super) fn named(&self, id: &str) -> Result<Option<Arc<StoreKey>>, StoreError> {
+        let own = self.key()?;
+        if own.id == id {
+            return Ok(Some(own));
+        }
+        let known = |others: &Vec<Arc<StoreKey>>| others.iter().find(|key| key.id == id).cloned();
+        if let Some(key) = known(&self.others.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(Some(key));
+        }
+        // The id comes from a store and becomes a part of a file name.
+        let suffix = if id.bytes().all(|digit| digit.is_ascii_hexdigit()) { id } else { "new" };
+        for path in [own.origin.clone(), beside(&own.origin, "new"), beside(&own.origin, suffix)] {
+            let read = match &self.credential {
+                Some(credential) if *credential == own.origin => files::read_bounded,
+                _ => files::read_private,
+            };
+            let found = read(&path, LARGEST_KEY_FILE).ok().and_then(|bytes| parse(&path, bytes).ok());
+            if let Some(key) = found.filter(|key| key.id == id) {
+                let key = Arc::new(key);
+                self.learn(Arc::clone(&key));
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes note of another key.
+    pub(super) fn learn(&self, key: Arc<StoreKey>) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        // As many as an operator could meet in a row of changes.
+        if others.len() == 8 {
+            others.remove(0);
+        }
+        others.push(key);
     }
 
     fn read(&self) -> Result<StoreKey, StoreError> {
@@ -119,6 +168,14 @@ impl KeyRing {
     }
 }
 
+/// The path with `.word` after it.
+pub(super) fn beside(path: &Path, word: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(word);
+    PathBuf::from(name)
+}
+
 fn existing(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match files::read_private(path, LARGEST_KEY_FILE) {
         Ok(contents) => Ok(Some(contents)),
@@ -130,9 +187,7 @@ fn existing(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 /// Makes the key unless another agent is faster: under a lock, because two keys would make one agent's tokens
 /// unreadable for the other.
 fn make(path: &Path) -> Result<StoreKey, StoreError> {
-    let mut lock_name = path.as_os_str().to_owned();
-    lock_name.push(".lock");
-    let _lock = FileLock::acquire(Path::new(&lock_name), KEY_LOCK_WAIT)?;
+    let _lock = FileLock::acquire(&beside(path, "lock"), KEY_LOCK_WAIT)?;
     if let Some(contents) = existing(path)? {
         return parse(path, contents);
     }

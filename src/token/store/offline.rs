@@ -13,7 +13,7 @@ use crate::files;
 use crate::settings::{Backend, Settings};
 use crate::token::model::TokenGeneration;
 
-use super::key::StoreKey;
+use super::key::{StoreKey, beside};
 use super::{FileStore, KeyRing, OpenStore, Shelf, Stored, envelope, file};
 
 /// What an export file calls itself.
@@ -202,15 +202,13 @@ impl Offline {
         Ok(lines)
     }
 
-    /// Encrypts all token files with the key in `new_key` (made when missing), then puts that key in the old one's place,
-    /// which is kept beside it. After a crash at any instant a repetition goes on where it stopped. Blocking.
+    /// Encrypts all token files, and the rows of the agents' group, with the key in `new_key` (made when missing, but not
+    /// for a group, whose other agents need it first), then puts that key in the old one's place, which is kept beside
+    /// it. After a crash at any instant a repetition goes on where it stopped.
     ///
     /// # Errors
-    /// A sentence; every file then opens with the old or with the new key.
-    pub fn rekey(&self, new_key: Option<&Path>) -> Result<Vec<String>, String> {
-        if self.settings.token_store.backend == Backend::Postgresql {
-            return Err("The tokens are in PostgreSQL, and all agents of the group use one key. Export them with --with-secrets, empty the group's rows, give all agents the new key, and import.".to_owned());
-        }
+    /// A sentence; every store then opens with the old or with the new key.
+    pub async fn rekey(&self, new_key: Option<&Path>) -> Result<Vec<String>, String> {
         let text = |error: super::StoreError| error.to_string();
         let old = self.keys.key().map_err(text)?;
         if self.settings.token_store.key_file.as_ref().is_none_or(|path| *path != old.origin)
@@ -222,6 +220,14 @@ impl Offline {
             ));
         }
         let staged = new_key.map_or_else(|| beside(&old.origin, "new"), Path::to_owned);
+        let of_group = self.settings.token_store.backend == Backend::Postgresql;
+        if of_group && !staged.exists() {
+            return Err(format!(
+                "{}: there is no new key. Make one with: openssl rand -base64 32. Put it beside the key of every agent of the group, as {}, so that all can read what is encrypted with it, then repeat this.",
+                staged.display(),
+                beside(&old.origin, "new").display()
+            ));
+        }
         let new = KeyRing::at(&staged).key().map_err(text)?;
         if new.id == old.id {
             return Err(format!("{}: it is the key in use. Name another file.", staged.display()));
@@ -234,6 +240,13 @@ impl Offline {
                 path.display(),
                 if changed { "encrypted anew" } else { "was done already" }
             ));
+        }
+        if of_group {
+            self.keys.learn(Arc::clone(&new));
+            let shelf = self.shelf(Backend::Postgresql);
+            let done = shelf.rekey_group(&old, &new).await;
+            shelf.close().await;
+            lines.extend(done.map_err(text)?);
         }
         self.exchange_keys(&old, &new, &staged)?;
         lines.push(format!(
@@ -324,11 +337,4 @@ async fn put(store: &OpenStore, mut stored: Stored, newness: Newness) -> Result<
     let generation = stored.generation;
     store.commit(Some(&lock), there, &Arc::new(stored)).await.map_err(|error| error.to_string())?;
     Ok(generation)
-}
-
-fn beside(path: &Path, word: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(word);
-    PathBuf::from(name)
 }

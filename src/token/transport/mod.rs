@@ -3,6 +3,7 @@
 //! nothing itself.
 
 mod proxy;
+mod thumbprint;
 mod trouble;
 mod trust;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use crate::connection::{Connection, Proxy, ServerTrust};
 
+pub use thumbprint::{client_for_thumbprint, shows_other_certificate};
 pub use trouble::{Trouble, explain, refused_by_proxy};
 
 /// Bound on making a TCP and TLS connection; a healthy one takes well under a second from anywhere.

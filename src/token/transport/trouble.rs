@@ -147,7 +147,7 @@ fn unusable(peer: &str, problem: &CertificateError) -> String {
 }
 
 /// The TLS error behind an error, however deep. `io::Error` hides the error it wraps from `source`.
-fn find_tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
+pub(super) fn find_tls<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {

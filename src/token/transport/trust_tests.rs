@@ -9,8 +9,9 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
+use super::thumbprint;
 use super::trust::tls;
 use crate::connection::ServerTrust;
 
@@ -47,6 +48,16 @@ fn handshake(
     key: &PrivateKeyDer<'static>,
     version: &'static SupportedProtocolVersion,
 ) -> Result<(), rustls::Error> {
+    handshake_of(tls(trust).unwrap(), name, certificate, key, version)
+}
+
+fn handshake_of(
+    client: ClientConfig,
+    name: &'static str,
+    certificate: &CertificateDer<'static>,
+    key: &PrivateKeyDer<'static>,
+    version: &'static SupportedProtocolVersion,
+) -> Result<(), rustls::Error> {
     let provider = aws_lc_rs::default_provider();
     // Not checked against each other here, as a thief's server would not do it either.
     let shown = CertifiedKey::new(
@@ -59,8 +70,7 @@ fn handshake(
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
     let mut server = ServerConnection::new(Arc::new(server)).unwrap();
-    let mut client =
-        ClientConnection::new(Arc::new(tls(trust).unwrap()), ServerName::try_from(name).unwrap()).unwrap();
+    let mut client = ClientConnection::new(Arc::new(client), ServerName::try_from(name).unwrap()).unwrap();
     for _ in 0..10 {
         let mut wire = Vec::new();
         while client.wants_write() {
@@ -107,6 +117,21 @@ fn whatever_is_trusted_the_server_must_hold_the_key() {
     let refused = handshake(&sum(&certificate), "localhost", &other, &other_key, &rustls::version::TLS13);
     let ServerTrust::Thumbprint(shown) = sum(&other) else { panic!() };
     assert!(refused.unwrap_err().to_string().contains(&crate::secret::hex(&shown)));
+}
+
+#[test]
+fn a_server_known_by_its_thumbprint_shows_that_certificate_and_holds_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = make(folder.path(), "own");
+    let (other, other_key) = make(folder.path(), "other");
+    let sum = ::aws_lc_rs::digest::digest(&::aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &certificate);
+    let client = || thumbprint::tls(sum.as_ref().try_into().unwrap()).unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        handshake_of(client(), "10.0.0.4", &certificate, &key, version).unwrap();
+        let copied = handshake_of(client(), "10.0.0.4", &certificate, &other_key, version).unwrap_err();
+        assert!(copied.to_string().contains("BadSignature"), "{version:?}: {copied}");
+        assert!(handshake_of(client(), "10.0.0.4", &other, &other_key, version).is_err());
+    }
 }
 
 #[test]

@@ -40,8 +40,10 @@ pub(in crate::token) struct Database {
     /// Tells this process's leases from all others, also from those of its predecessor on this host.
     pub(super) process: String,
     pub(super) events: Events,
-    /// Owns connections, lease releases and the listener.
+    /// Owns connections and the listener.
     pub(super) tasks: TaskTracker,
+    /// Owns the giving back of leases, which needs the connections.
+    pub(super) releases: TaskTracker,
     pub(super) stop: CancellationToken,
     keys: Arc<KeyRing>,
     connector: tokio::sync::OnceCell<Connector>,
@@ -60,6 +62,7 @@ impl Database {
             process: secret::random_hex(8),
             events: Events::default(),
             tasks: TaskTracker::new(),
+            releases: TaskTracker::new(),
             stop: CancellationToken::new(),
             keys,
             connector: tokio::sync::OnceCell::new(),
@@ -75,6 +78,9 @@ impl Database {
 
     /// Lets lease releases finish and closes the connections.
     pub(in crate::token) async fn close(&self) {
+        // First, while there are connections: each is one statement, with its bounds.
+        self.releases.close();
+        self.releases.wait().await;
         self.stop.cancel();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.slots.close();
@@ -109,31 +115,34 @@ impl Database {
                 Err(_) => return Err(self.silent()),
             }
         }
-        self.agree_on_key(&key).await?;
-        Ok(key)
-    }
-
-    /// The first agent of the group writes down which key it uses; all others compare.
-    async fn agree_on_key(&self, key: &StoreKey) -> Result<(), StoreError> {
+        // The first agent of the group writes down which key it uses; all others compare.
         let parameters: [Parameter<'_>; 2] = [(&self.group, Type::TEXT), (&key.id, Type::TEXT)];
         self.query(
             "INSERT INTO o365_agent_groups (group_name, key_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             &parameters,
         )
         .await?;
-        let rows = self
-            .query("SELECT key_id FROM o365_agent_groups WHERE group_name = $1", &parameters[..1])
-            .await?;
+        self.group_key(&key).await?;
+        Ok(key)
+    }
+
+    /// The key that the group seals with now, which need not be `own` while the group changes its key.
+    pub(super) async fn group_key(&self, own: &StoreKey) -> Result<Arc<StoreKey>, StoreError> {
+        let group: [Parameter<'_>; 1] = [(&self.group, Type::TEXT)];
+        let rows = self.query("SELECT key_id FROM o365_agent_groups WHERE group_name = $1", &group).await?;
         let expected: String = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_default();
-        if expected == key.id {
-            return Ok(());
-        }
-        Err(self.wrong_key(&expected, key))
+        self.key_named(&expected).await?.ok_or_else(|| self.wrong_key(&expected, own))
+    }
+
+    /// The key with that id, if this agent has it.
+    pub(super) async fn key_named(&self, id: &str) -> Result<Option<Arc<StoreKey>>, StoreError> {
+        let (keys, id) = (Arc::clone(&self.keys), id.to_owned());
+        off_thread(move || keys.named(&id)).await
     }
 
     pub(super) fn wrong_key(&self, expected: &str, key: &StoreKey) -> StoreError {
         StoreError::Refused(format!(
-            "{}: the agents of group '{}' use the key {expected}, but the key in {} is {}. Give this agent the key of the others (the same file for [TokenStore] KeyFile, or the same credential token-key).",
+            "{}: the agents of group '{}' use the key {expected}, but the key in {} is {}. Give this agent the key of the others (the same file for [TokenStore] KeyFile, or the same credential token-key; while the group changes its key, the new one beside it as token-key.new).",
             self.place(),
             self.group,
             key.origin.display(),

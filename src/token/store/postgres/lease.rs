@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 use crate::clock::Clock;
 use crate::secret;
 
+use super::super::key::StoreKey;
 use super::super::{Lapse, StoreError};
 use super::database::{Database, Parameter};
 
@@ -36,6 +37,9 @@ pub(super) struct Lease {
     /// Process and attempt. Not the process alone: two tasks of one process would both be let in, which is how a
     /// re-entrant lock has lost rotated tokens elsewhere.
     pub(super) owner: String,
+    /// What to seal with while it is held. Read under the lease: whoever changes the group's key says so first and then
+    /// visits every row under its lease, so nothing that is sealed with the key before can be left behind.
+    pub(super) sealing: Option<Arc<StoreKey>>,
     held: AtomicBool,
     local: Option<OwnedMutexGuard<()>>,
 }
@@ -52,7 +56,14 @@ impl Lease {
     ) -> Result<(Self, Lapse), StoreError> {
         let owner = format!("{}-{}", database.process, secret::random_hex(6));
         // Made before the first try: when its answer is lost, dropping this gives back what may have been taken.
-        let lease = Self { database, connection, owner, held: AtomicBool::new(true), local: Some(local) };
+        let lease = Self {
+            database,
+            connection,
+            owner,
+            sealing: None,
+            held: AtomicBool::new(true),
+            local: Some(local),
+        };
         let database = &lease.database;
         let seconds = database.settings.lease.as_secs_f64();
         let mark = super::listen::mark(&database.group, &lease.connection);
@@ -103,7 +114,7 @@ impl Drop for Lease {
             std::mem::take(&mut self.owner),
         );
         let local = self.local.take();
-        self.database.tasks.spawn(async move {
+        self.database.releases.spawn(async move {
             let parameters: [Parameter<'_>; 3] =
                 [(&database.group, Type::TEXT), (&connection, Type::TEXT), (&owner, Type::TEXT)];
             if let Err(error) = database.query(GIVE_BACK, &parameters).await {

@@ -9,6 +9,7 @@
 mod database;
 mod lease;
 mod listen;
+pub(super) mod rekey;
 mod schema;
 mod tls;
 
@@ -112,7 +113,13 @@ impl PostgresStore {
     async fn open(&self, row: &Row, key: &StoreKey, locked: bool) -> Result<Option<Stored>, StoreError> {
         let (generation, contents) = (generation_of(row), text_of(row));
         let Some(contents) = contents else { return Ok(None) };
-        let why = match envelope::open(contents.as_bytes(), &self.connection, key) {
+        let mut opened = envelope::open(contents.as_bytes(), &self.connection, key);
+        if let Err(OpenError::Key(id)) = &opened
+            && let Some(other) = self.database.key_named(id).await?
+        {
+            opened = envelope::open(contents.as_bytes(), &self.connection, &other);
+        }
+        let why = match opened {
             Ok(stored) if stored.generation == generation => return Ok(Some(stored)),
             Ok(_) => "it was put back to an earlier state in part".to_owned(),
             Err(OpenError::Key(id)) => return Err(self.database.wrong_key(&id, key)),
@@ -147,8 +154,10 @@ impl PostgresStore {
         let Some(lease) = lock.guard::<Lease>() else {
             return Err(failed(format!("{}: the lock of another store was used.", self.place())));
         };
-        let key = self.database.key().await?;
-        let sealed = envelope::seal(next, &self.connection, &key)
+        let Some(key) = &lease.sealing else {
+            return Err(failed(format!("{}: the lease has no key to seal with.", self.place())));
+        };
+        let sealed = envelope::seal(next, &self.connection, key)
             .map_err(|why| failed(format!("{}: {why}. Restart the agent.", self.place())))?;
         let contents = String::from_utf8(sealed).unwrap_or_default();
         let [group, connection] = self.row_key();
@@ -217,12 +226,12 @@ impl Store for PostgresStore {
 
     fn lock(&self) -> BoxFuture<'_, Result<StoreLock, StoreError>> {
         async {
-            self.database.key().await?;
+            let own = self.database.key().await?;
             let busy = || StoreError::Busy(format!("{}: this agent's own refresh of the connection takes longer than {:?}. The agent tries again.", self.place(), self.lock_timeout));
             let local = tokio::time::timeout(self.lock_timeout, Arc::clone(&self.local).lock_owned())
                 .await
                 .map_err(|_| busy())?;
-            let (lease, lapse) = Lease::take(
+            let (mut lease, lapse) = Lease::take(
                 Arc::clone(&self.database),
                 self.connection.clone(),
                 local,
@@ -230,6 +239,8 @@ impl Store for PostgresStore {
                 &self.clock,
             )
             .await?;
+            // Before the token request: an agent that cannot seal what it gets must not ask for it.
+            lease.sealing = Some(self.database.group_key(&own).await?);
             Ok(StoreLock::lapsing(lease, lapse))
         }
         .boxed()
