@@ -70,11 +70,6 @@ impl Facts {
         ]))
     }
 
-    /// One of them.
-    pub(crate) fn get(&self, name: &str) -> &str {
-        self.0.get(name).unwrap_or_else(|| panic!("there is no fact {name}"))
-    }
-
     /// A text of a table with every `<name>` replaced.
     pub(crate) fn filled(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("<{name}>"), value))

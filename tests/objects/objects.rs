@@ -223,7 +223,7 @@ const TABLE: &[Row] = &[
         place: &[],
         columns: &[
             "id",
-            "Etag",
+            "eTag",
             "name",
             "size",
             "file_mimeType",
