@@ -68,7 +68,7 @@ pub(crate) fn occurrence(
     let events = mailbox.of(Entity::Event);
     let number = ids::occurrence_number(&events.owner.id, id)?;
     let (series, index) = (number / MOST, number % MOST);
-    let found = events.contains(series).then(|| spans(events, series, i64::MAX)).unwrap_or_default();
+    let found = if events.contains(series) { spans(events, series, i64::MAX) } else { Vec::new() };
     let Some(found) = found.into_iter().find(|found| found.index == Some(index)) else {
         return Some(Err(GraphError::item_not_found()));
     };
