@@ -11,8 +11,10 @@ use crate::support::Agent;
 pub(crate) struct Row {
     /// Its name.
     pub(crate) object: &'static str,
-    /// The connection that may do all of it: `mail` is a user's, `app` an application's.
-    pub(crate) connection: &'static str,
+    /// The connections that may do all of it: `mail` is a user's, `app` an application's.
+    pub(crate) connections: &'static [&'static str],
+    /// Whether an application has to say whose rows it means.
+    pub(crate) owned: bool,
     /// The columns that choose the place, with their values.
     pub(crate) place: &'static [(&'static str, &'static str)],
     /// The columns that are asked for, flattened ones among them; each must have a value in some row.
@@ -36,6 +38,7 @@ pub(crate) struct Bench {
     pub(crate) agent: Arc<Agent>,
     pub(crate) facts: Arc<Facts>,
     pub(crate) row: &'static Row,
+    pub(crate) connection: &'static str,
 }
 
 impl Bench {
@@ -160,7 +163,7 @@ impl Bench {
         request["object"] = self.row.object.into();
         request["fields"] = json!(columns);
         request["conditions"] = conditions.into();
-        let path = format!("/v1/connections/{}/query", self.row.connection);
+        let path = format!("/v1/connections/{}/query", self.connection);
         let answer = self.agent.post(&path, request.clone()).await;
         assert_eq!(answer.status, 200, "{request}: {}", answer.text());
         let answer = answer.json();
@@ -169,7 +172,7 @@ impl Bench {
     }
 
     async fn write(&self, activity: &str, record: Value) -> Value {
-        let path = format!("/v1/connections/{}/{activity}", self.row.connection);
+        let path = format!("/v1/connections/{}/{activity}", self.connection);
         let request = json!({"object": self.row.object, "records": [record]});
         let answer = self.agent.post(&path, request.clone()).await;
         assert_eq!(answer.status, 200, "{activity} {request}: {}", answer.text());
@@ -185,7 +188,11 @@ impl Bench {
     /// The columns of the place. A record that is there already is not told its plan: a task cannot change it.
     fn keys(&self, of_a_record: bool) -> Map<String, Value> {
         let place = self.row.place.iter().filter(|(name, _)| !of_a_record || *name != "planId");
-        place.map(|(name, value)| ((*name).to_owned(), self.facts.filled(value).into())).collect()
+        let owner = (self.row.owned && self.connection == "app").then_some(&("UserId", "<user>"));
+        place
+            .chain(owner)
+            .map(|(name, value)| ((*name).to_owned(), self.facts.filled(value).into()))
+            .collect()
     }
 }
 
