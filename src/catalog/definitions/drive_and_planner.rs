@@ -26,6 +26,9 @@ const USERS_OF_A_TASK: &[&str] = &[
     "referenceCount",
 ];
 
+/// Planner's refusals have an empty code.
+const PLANNER_ABSENT: &[&str] = &[""];
+
 pub(in crate::catalog) const DRIVE_AND_PLANNER: [Definition; 3] = [
     Definition {
         name: "Files",
@@ -84,6 +87,7 @@ pub(in crate::catalog) const DRIVE_AND_PLANNER: [Definition; 3] = [
             InsertNeed { column: "planId", example: "\"xqQg5FS2LkCp935s-FIFm2QAFkHM\"" },
             InsertNeed { column: "title", example: "\"Call the printer\"" },
         ],
+        absent_codes: PLANNER_ABSENT,
         ..PLAIN
     },
     Definition {
@@ -96,6 +100,7 @@ pub(in crate::catalog) const DRIVE_AND_PLANNER: [Definition; 3] = [
         instead: " Use the Graph path /planner/plans.",
         etag: true,
         after: &[place("GroupId")],
+        absent_codes: PLANNER_ABSENT,
         ..PLAIN
     },
 ];

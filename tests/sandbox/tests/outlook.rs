@@ -65,6 +65,8 @@ fn a_series_is_expanded_in_views_and_by_its_instances() {
         "five in all, one before the span"
     );
     assert!(view.iter().all(|row| row["type"] == "occurrence" && row["seriesMasterId"] == master.as_str()));
+    let path = format!("/me/calendars/{calendar}/calendarView?{span}&$orderby=start/dateTime desc");
+    assert_eq!(client.all(&path, &[])[0]["start"], view[3]["start"], "the latest first");
     let instances = client.all(&format!("/me/events/{master}/instances?{span}&$select=subject,start"), &[]);
     assert_eq!((instances.len(), &instances[0]["id"]), (4, &view[0]["id"]));
     let one = client.get(&format!("/me/events/{}", text(&view[0]["id"])));

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 /// The most occurrences of a series that are looked at, which also bounds their numbers.
 pub(crate) const MOST: u32 = 4_096;
 const DAY: i64 = 86_400;
+/// A series is followed for so long: a pattern may name a day that never comes.
+const LONGEST: i64 = 30 * 366 * DAY;
 
 /// The starts of a series' occurrences that begin before that time, with their numbers; in seconds.
 pub(crate) fn starts(recurrence: &Value, first: i64, until: i64) -> Vec<(u32, i64)> {
@@ -21,6 +23,7 @@ pub(crate) fn starts(recurrence: &Value, first: i64, until: i64) -> Vec<(u32, i6
         .as_u64()
         .filter(|_| numbered)
         .map_or(MOST, |number| number.min(MOST.into()) as u32);
+    let until = until.min(first + LONGEST);
     let mut found = Vec::new();
     let mut day = begin;
     loop {

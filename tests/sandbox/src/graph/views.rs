@@ -6,7 +6,7 @@ use super::entity::{find, shown};
 use super::errors::GraphError;
 use super::listing::{Head, next_link, parent_key};
 use super::occurrences::{self, MOST};
-use super::odata::evaluate::matches;
+use super::odata::evaluate::{matches, order, sort_value};
 use super::odata::query::Query;
 use super::route::Parent;
 use crate::answer::{Answer, Call};
@@ -68,7 +68,7 @@ pub(crate) fn occurrence(
     let events = mailbox.of(Entity::Event);
     let number = ids::occurrence_number(&events.owner.id, id)?;
     let (series, index) = (number / MOST, number % MOST);
-    let found = events.contains(series).then(|| spans(events, series, i64::MAX)).unwrap_or_default();
+    let found = if events.contains(series) { spans(events, series, i64::MAX) } else { Vec::new() };
     let Some(found) = found.into_iter().find(|found| found.index == Some(index)) else {
         return Some(Err(GraphError::item_not_found()));
     };
@@ -107,6 +107,16 @@ fn page(
         .filter(|found| found.start < until && found.end > from)
         .collect();
     found.sort_by_key(|found| (found.start, found.key));
+    for (path, descending) in query.order.iter().rev() {
+        found.sort_by(|left, right| {
+            let compared = match path.text().as_str() {
+                "start/dateTime" => left.start.cmp(&right.start),
+                "end/dateTime" => left.end.cmp(&right.end),
+                _ => order(&sort_value(events, left.key, path), &sort_value(events, right.key, path)),
+            };
+            if *descending { compared.reverse() } else { compared }
+        });
+    }
     let size = query.top.or(context.prefer.max_page_size).unwrap_or(10).min(1000);
     let end = (query.skip + size).min(found.len());
     let rows = found.get(query.skip..end).unwrap_or_default();

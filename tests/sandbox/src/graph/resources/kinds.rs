@@ -374,7 +374,7 @@ fn check_task(state: &State, fields: &Fields, plan: &str) -> Result<(), GraphErr
         }
     }
     let wrong = |value: &Value| {
-        !value.is_null() && !(value["orderHint"].is_string() && value["@odata.type"].is_string())
+        !(value.is_null() || value["orderHint"].is_string() && value["@odata.type"].is_string())
     };
     if fields.get("assignments").and_then(Value::as_object).is_some_and(|people| people.values().any(wrong)) {
         return Err(planner_refusal("An assignment needs its type and an orderHint."));
