@@ -44,10 +44,25 @@ pub(super) enum Line<'a> {
     Done(&'a RecordResult),
     /// What a run said about a record that a later run may do after all.
     Told(&'a RecordResult),
-    /// The records that the conditions found.
+    /// Some of the records that the conditions found.
     Found(&'a [Record]),
+    /// That was the last of them; how many they are.
+    FoundAll(usize),
     /// A later run of the same request.
     Run(&'a str),
+}
+
+/// Records in one line: few enough for a line to stay short.
+const FOUND_IN_A_LINE: usize = 500;
+
+/// The lines of all records that the conditions found.
+pub(super) fn found(records: &[Record]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for some in records.chunks(FOUND_IN_A_LINE) {
+        Line::Found(some).write(&mut text);
+    }
+    Line::FoundAll(records.len()).write(&mut text);
+    text
 }
 
 impl Line<'_> {
@@ -68,6 +83,7 @@ enum ReadLine<'a> {
     Done(#[serde(borrow)] &'a RawValue),
     Told(#[serde(borrow)] &'a RawValue),
     Found(Vec<Record>),
+    FoundAll(usize),
     Run(String),
 }
 
@@ -88,6 +104,7 @@ pub(super) struct Earlier {
     pub(super) sent: BTreeSet<usize>,
     /// The records that the conditions found, when it went by conditions.
     pub(super) found: Option<Vec<Record>>,
+    finding: Vec<Record>,
     done: HashMap<usize, Place>,
     told: HashMap<usize, Place>,
     file: Option<AppendFile>,
@@ -145,8 +162,16 @@ impl Earlier {
                 self.run = Some(header.run.clone());
                 self.header = Some(header);
             }
-            ReadLine::Run(run) => self.run = Some(run),
-            ReadLine::Found(records) => self.found = Some(records),
+            ReadLine::Run(run) => {
+                self.run = Some(run);
+                self.finding.clear();
+            }
+            ReadLine::Found(records) => self.finding.extend(records),
+            // Without this line the agent died in between, and nothing was sent yet.
+            ReadLine::FoundAll(count) => {
+                let found = std::mem::take(&mut self.finding);
+                self.found = (found.len() == count).then_some(found);
+            }
             ReadLine::Sent(indices) => {
                 self.sent.extend(indices.into_iter().filter(|index| !self.done.contains_key(index)));
             }

@@ -25,13 +25,20 @@ async fn what_was_acknowledged_is_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j");
     let journal = Journal::to(AppendFile::create(&path).unwrap());
-    let found = [json!({"id": "x"}).as_object().unwrap().clone()];
+    let chosen: Vec<Record> =
+        (0..1200).map(|n| json!({"id": n.to_string()}).as_object().unwrap().clone()).collect();
     let (created, skipped, unknown) = (
         result(0, RecordStatus::Created),
         result(2, RecordStatus::Skipped),
         result(3, RecordStatus::Unknown),
     );
-    journal.append(text(&[Line::Header(&header()), Line::Found(&found)])).await.unwrap();
+    // An agent that died while it wrote down what was found has not sent anything.
+    journal
+        .append(text(&[Line::Header(&header()), Line::Found(&chosen[..7]), Line::Run("r1")]))
+        .await
+        .unwrap();
+    assert_eq!(Earlier::read(&path, true).unwrap().unwrap().found, None);
+    journal.append(found(&chosen)).await.unwrap();
     let (one, two) = tokio::join!(
         journal.append(text(&[Line::Sent(&[0, 1, 2, 3])])),
         journal.append(text(&[Line::Done(&created), Line::Told(&skipped), Line::Told(&unknown)]))
@@ -41,7 +48,7 @@ async fn what_was_acknowledged_is_read_back() {
 
     let earlier = Earlier::read(&path, true).unwrap().unwrap();
     assert_eq!((earlier.header.clone(), earlier.run.as_deref()), (Some(header()), Some("r2")));
-    assert_eq!(earlier.found.as_deref(), Some(found.as_slice()));
+    assert_eq!(earlier.found.as_deref(), Some(chosen.as_slice()));
     assert_eq!(
         earlier.sent.iter().copied().collect::<Vec<_>>(),
         [1, 3, 5],

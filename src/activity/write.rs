@@ -10,7 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::engine::Live;
 use super::error::ActivityError;
-use super::journal::{Earlier, Journal, Line};
+use super::journal::{self, Earlier, Journal};
 use super::kept::{Held, Kept, Opened, hex};
 use super::mark::Marks;
 use super::model::{RecordResult, RunStatus, WriteAnswer, WriteRequest};
@@ -262,8 +262,7 @@ impl Prepared {
                 };
                 matched = Some(records.len() as u64);
                 if let Some((journal, _)) = journal.as_ref().filter(|_| !again && !dry_run) {
-                    let mut text = Vec::new();
-                    Line::Found(&records).write(&mut text);
+                    let text = journal::found(&records);
                     journal.append(text).await.map_err(|()| {
                         not_kept("the journal of the run cannot be written; nothing was sent.")
                     })?;

@@ -285,7 +285,7 @@ async fn a_mailbox_begins_with_four_chains_and_goes_over_to_one_call_when_a_part
     let server = Server::start(mailbox(refuses, at_once, Arc::clone(&most))).await;
     let (client, _) = client(&server);
     let options = BulkOptions { chains: true, ..BulkOptions::default() };
-    let mut bulk = Bulk::new(client, context(), options);
+    let mut bulk = Bulk::new(Arc::clone(&client), context(), options);
     for (index, request) in numbered(200).into_iter().enumerate() {
         bulk.push(index, request);
     }
@@ -302,6 +302,11 @@ async fn a_mailbox_begins_with_four_chains_and_goes_over_to_one_call_when_a_part
     // The nine parts after the refused one were not tried, and are sent once more; nothing else is.
     let sent: usize = calls.iter().map(Vec::len).sum();
     assert_eq!(sent, 200 + 9);
+    // They were not held back either: Graph has not said "later" to them.
+    let metrics = client.metrics().render();
+    let retries: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("o365_agent_graph_retries_total{")).collect();
+    assert!(retries.is_empty(), "{retries:?}");
 }
 
 #[tokio::test]
