@@ -17,8 +17,15 @@ fn prepared(
     user_id: Option<&str>,
 ) -> Result<Prepared, ActivityError> {
     let local_files = LocalFiles::default();
-    let call =
-        Call { connection, user_id, local_files: &local_files, has_content: false, wants_stream: false };
+    let catalog = Catalog::embedded();
+    let call = Call {
+        connection,
+        catalog: &catalog,
+        user_id,
+        local_files: &local_files,
+        has_content: false,
+        wants_stream: false,
+    };
     prepare(&request(value.clone()), call)
 }
 
@@ -216,7 +223,7 @@ fn other_procedures_become_requests() {
         (
             json!({"procedure": "microsoft.graph.dismissReminder", "target": "/me/events/e"}),
             "POST",
-            "me/events/e/microsoft.graph.dismissReminder",
+            "me/events/e/dismissReminder",
             Value::Null,
         ),
         (json!({"procedure": "delta()", "target": "/users"}), "GET", "users/delta()", Value::Null),
@@ -366,7 +373,10 @@ fn refusals_name_the_parameter_and_the_remedy() {
         (json!({"procedure": "a..b", "target": "/me"}), "is no name of an action"),
         (json!({"procedure": "$batch", "target": "/me"}), "is no name of an action"),
         (json!({"procedure": "x", "target": "/me/../users"}), "without steps"),
-        (json!({"procedure": "createReply", "target": "/me/messages/m", "parameters": {"Coment": "x"}}), "Did you mean 'Comment'?"),
+        (
+            json!({"procedure": "createReply", "target": "/me/messages/m", "parameters": {"Coment": "x"}}),
+            "Did you mean 'Comment'?",
+        ),
         (json!({"procedure": "reminderView", "target": "/me"}), "needs the parameter"),
         (json!({"procedure": "x()", "target": "/me", "parameters": {"a b": 1}}), "is no name of a parameter"),
     ] {
@@ -412,7 +422,10 @@ fn only_what_changes_something_counts_as_a_write() {
         (json!({"procedure": "GetAdminConsentURL"}), false),
         (json!({"procedure": "delta()", "target": "/users"}), false),
         (json!({"procedure": "createReply", "target": "/me/messages/m"}), true),
-        (json!({"procedure": "reminderView", "target": "/me", "parameters": {"StartDateTime": "a", "EndDateTime": "b"}}), false),
+        (
+            json!({"procedure": "reminderView", "target": "/me", "parameters": {"StartDateTime": "a", "EndDateTime": "b"}}),
+            false,
+        ),
         (json!({"procedure": "MoveMail", "parameters": {"Id": "x", "DestinationId": "y"}}), true),
     ] {
         assert_eq!(prepared(&value, &given, None).unwrap().changes, changes, "{value}");
