@@ -1,6 +1,7 @@
 //! What stages share about errors: a configuration fault with its place, and the cleaning of foreign text.
 //! Never decides an HTTP status (that is `control/error.rs`) and never prints.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
@@ -37,9 +38,13 @@ impl fmt::Display for Fault {
 /// The longest piece of foreign text that is passed on in an answer or a log line, in characters.
 pub const FOREIGN_TEXT_LIMIT: usize = 600;
 
-/// Text from outside, made fit for a log line or an answer: no control characters, at most
-/// [`FOREIGN_TEXT_LIMIT`] characters.
+/// A run of so many characters without a blank is no word and no id that helps anybody; it may be an opaque token.
+const LONGEST_RUN: usize = 400;
+
+/// Text from outside, made fit for a log line or an answer: no control characters, at most [`FOREIGN_TEXT_LIMIT`]
+/// characters, and nothing that looks like a token. Gateways say back what they were sent, the bearer token included.
 pub fn clean_foreign_text(text: &str) -> String {
+    let text = without_tokens(text);
     let mut clean: String = text
         .chars()
         .take(FOREIGN_TEXT_LIMIT)
@@ -49,6 +54,29 @@ pub fn clean_foreign_text(text: &str) -> String {
         clean.push('…');
     }
     clean
+}
+
+/// JSON Web Tokens (RFC 7519; their first part always begins with `eyJ`, which is `{"` in base64) and very long runs, each
+/// replaced by a word.
+fn without_tokens(text: &str) -> Cow<'_, str> {
+    let belongs = |character: char| character.is_ascii_alphanumeric() || "-_.~+/=%".contains(character);
+    let is_token = |run: &str| {
+        run.len() >= LONGEST_RUN
+            || run.find("eyJ").is_some_and(|at| run[at..].len() >= 20 && run[at..].contains('.'))
+    };
+    if !text.split(|character| !belongs(character)).any(is_token) {
+        return Cow::Borrowed(text);
+    }
+    let (mut clean, mut rest) = (String::new(), text);
+    while !rest.is_empty() {
+        let end = rest.find(|character| !belongs(character)).unwrap_or(rest.len());
+        let (run, after) = rest.split_at(end);
+        clean.push_str(if is_token(run) { "[left out]" } else { run });
+        let between = after.find(belongs).unwrap_or(after.len());
+        clean.push_str(&after[..between]);
+        rest = &after[between..];
+    }
+    Cow::Owned(clean)
 }
 
 /// An error and all its causes in one line, for logs and the command line.
@@ -91,7 +119,24 @@ mod tests {
     #[test]
     fn foreign_text_cannot_forge_a_log_line() {
         assert_eq!(clean_foreign_text("a\r\nb\x1b[31m\0"), "a  b [31m ");
-        assert_eq!(clean_foreign_text(&"x".repeat(10_000)).chars().count(), FOREIGN_TEXT_LIMIT + 1);
+        assert_eq!(clean_foreign_text(&"x ".repeat(10_000)).chars().count(), FOREIGN_TEXT_LIMIT + 1);
+    }
+
+    #[test]
+    fn tokens_that_a_gateway_says_back_are_left_out() {
+        let jwt = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9.eyJhdWQiOiIwMDAwIn0.c2lnbmF0dXJl";
+        for (text, clean) in [
+            (format!("token {jwt} expired"), "token [left out] expired".to_owned()),
+            (format!("Authorization=Bearer%20{jwt}, 'x'"), "[left out], 'x'".to_owned()),
+            (format!("\"{jwt}\""), "\"[left out]\"".to_owned()),
+            (format!("opaque {}.", "Aa1/+".repeat(100)), "opaque [left out]".to_owned()),
+            (
+                "é ErrorItemNotFound: AAMkAGI2/AAA= eyJ".to_owned(),
+                "é ErrorItemNotFound: AAMkAGI2/AAA= eyJ".to_owned(),
+            ),
+        ] {
+            assert_eq!(clean_foreign_text(&text), clean);
+        }
     }
 
     #[test]

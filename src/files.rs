@@ -6,8 +6,8 @@
 //! std's newer inherent methods of the same names shadow the trait's.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +15,10 @@ use crate::clock::Clock;
 use crate::secret;
 
 mod confined;
+mod log;
 
 pub use confined::{Confined, ConfinedError, ConfinedFile, PartialFile};
+pub use log::{AppendFile, list, nameless, size};
 
 /// How often a waiting lock taker tries again. Short, because holders keep a lock for one token request at most.
 const LOCK_POLL: Duration = Duration::from_millis(20);
@@ -190,14 +192,15 @@ pub fn write_atomically(path: &Path, contents: &[u8], mode: u32) -> Result<(), F
     let temporary = folder.join(format!(".{name}.{}.tmp", secret::random_hex(6)));
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
     let written = (|| {
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(mode)
             .custom_flags(flags.bits().cast_signed())
             .open(&temporary)
             .map_err(FileError::io(&temporary, "creating"))?;
-        file.write_all(contents).map_err(FileError::io(&temporary, "writing"))?;
+        // Positioned, which sockets, pipes and logs cannot be: so a test can make exactly this write of the process fail.
+        file.write_all_at(contents, 0).map_err(FileError::io(&temporary, "writing"))?;
         file.sync_all().map_err(FileError::io(&temporary, "flushing to disk"))?;
         std::fs::rename(&temporary, path).map_err(FileError::io(path, "replacing"))?;
         sync_folder(&folder)

@@ -2,6 +2,7 @@
 //! the map of connections is swapped whole, and a run keeps the version it began with.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +10,16 @@ use arc_swap::ArcSwap;
 
 use super::check_connection::{StoreProbe, check_connection};
 use super::error::ActivityError;
-use super::model::{CallOptions, RunStatus, TestReport, WriteAnswer, WriteRequest};
+use super::input::RecordFormat;
+use super::kept::Kept;
+use super::kept_results::KeptResults;
+use super::model::{CallOptions, TestReport};
 use super::running::RunningQuery;
 use super::runs::{Run, Runs};
 use super::saved::{SavedRequest, saved};
+use super::upload::{Upload, not_kept};
 use super::variables::user_id;
-use super::write::write_records;
+use super::write::{Prepared, RunningWrite, WriteCall};
 use crate::catalog::CatalogSlot;
 use crate::clock::Clock;
 use crate::connection::{ActivityKind, Connection};
@@ -39,6 +44,8 @@ pub struct Live {
 
 /// How often a drain looks whether runs are left. Runs end by themselves and nobody is told, so this is a poll.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How long runs that were told to stop have to bring home what is on its way.
+const LAST_ANSWERS: Duration = Duration::from_secs(8);
 
 type ByName = BTreeMap<String, Arc<Live>>;
 
@@ -49,14 +56,25 @@ pub struct Engine {
     clock: Clock,
     live: ArcSwap<ByName>,
     runs: Arc<Runs>,
+    /// Journals of writes; absent when the state directory cannot hold them.
+    kept: Option<Arc<Kept>>,
     limits: ArcSwap<Limits>,
 }
 
 impl Engine {
-    /// An engine without connections.
-    pub fn new(clock: Clock, metrics: Arc<Metrics>, limits: &Limits) -> Arc<Self> {
-        let runs = Runs::new(clock.clone(), Arc::clone(&metrics), limits);
+    /// An engine without connections, which keeps runs and journals in `runs` below the state directory.
+    pub fn new(clock: Clock, metrics: Arc<Metrics>, limits: &Limits, state_directory: &Path) -> Arc<Self> {
+        let folder = state_directory.join("runs");
+        let kept = Kept::open(&folder, clock.clone());
+        let kept = kept
+            .inspect_err(|error| {
+                tracing::warn!(error, "Idempotency keys and results for later cannot be kept.")
+            })
+            .ok();
+        let folder = kept.as_ref().map(|_| folder.as_path());
+        let runs = Runs::new(clock.clone(), Arc::clone(&metrics), limits, folder);
         Arc::new(Self {
+            kept,
             metrics,
             clock,
             live: ArcSwap::default(),
@@ -84,6 +102,13 @@ impl Engine {
                 "The drain time is over; the runs in progress are cancelled."
             );
             self.runs.cancel_all();
+            let none_left = async {
+                while self.runs.active() > 0 {
+                    tokio::time::sleep(DRAIN_POLL).await;
+                }
+            };
+            let _those_left_are_in_the_history_as_interrupted =
+                tokio::time::timeout(LAST_ANSWERS, none_left).await;
         }
     }
 
@@ -134,40 +159,69 @@ impl Engine {
         ))
     }
 
-    /// Create, Update or Delete: one result a record, in order.
+    /// Create, Update or Delete: one result a record, in order. What happened to a record stands in its result.
     ///
     /// # Errors
-    /// [`ActivityError`] when no record was tried. What happened to a record that was tried stands in its result.
+    /// [`ActivityError`] when nothing was tried: the request is wrong, its key is in use, all places are taken.
     pub async fn write(
         &self,
-        live: &Live,
+        live: &Arc<Live>,
         kind: ActivityKind,
-        request: &WriteRequest,
+        call: WriteCall,
         options: &CallOptions,
-    ) -> Result<WriteAnswer, ActivityError> {
+    ) -> Result<RunningWrite, ActivityError> {
         refuse_read_only(&live.connection, kind)?;
         let user = user_id(&live.connection, &options.variables)?;
-        let mut run = self.runs.start(&live.connection.name, kind, &request.object, options)?;
+        let object = call.request.object.clone();
+        let write = Prepared::new(live, kind, call, user, &self.metrics, self.clock.now())?;
+        let mut journal = None;
+        let start = |id: &str| {
+            journal = write.journal_name(id);
+            journal.clone()
+        };
+        let mut run = self.runs.start_with(&live.connection.name, kind, &object, options, start)?;
         let context = self.context(&run, options);
-        // Boxed: a batch in progress is large, and callers hold this future beside others.
-        let written = Box::pin(write_records(live, kind, request, user.as_deref(), &context)).await;
-        match written {
-            Err(error) => {
-                run.fail(&error);
-                Err(error)
+        let opened = match &journal {
+            None => None,
+            Some(name) => {
+                let opened = match self.kept() {
+                    Ok(kept) => kept.open_journal(name, run.id(), &write.fingerprint, run.id()).await,
+                    Err(error) => Err(error),
+                };
+                Some(opened.inspect_err(|error| run.fail(error))?)
             }
-            Ok((results, outcome)) => {
-                let done = results.iter().filter(|result| result.was_written()).count() as u64;
-                run.add_rows(done);
-                self.metrics.rows(live.connection.name.as_str(), done);
-                match outcome {
-                    Some(error) => run.fail(&error),
-                    None if done == results.len() as u64 => run.succeed(RunStatus::Success),
-                    None => run.succeed(RunStatus::SuccessWithWarning),
-                }
-                Ok(WriteAnswer { results, run_id: run.id().to_owned() })
-            }
-        }
+        };
+        let marks = write.marks(run.id(), opened.as_ref());
+        Ok(write.start(run, context, marks, opened))
+    }
+
+    /// A body of records on its way in, for [`WriteCall::streamed`].
+    ///
+    /// # Errors
+    /// [`ActivityError::NotKept`], when the state directory cannot be used.
+    pub fn upload(&self, format: RecordFormat) -> Result<Upload, ActivityError> {
+        Ok(Upload::new(format, self.kept()?.folder()))
+    }
+
+    /// The results that a run keeps: all of them after its end, those so far before.
+    ///
+    /// # Errors
+    /// [`ActivityError::NotFound`].
+    pub async fn results(&self, run: &str) -> Result<KeptResults, ActivityError> {
+        let unknown = || ActivityError::NotFound {
+            code: "no_such_run",
+            message: "There is no such run. Runs are remembered up to [Limits] RunHistory.".to_owned(),
+        };
+        let view = self.runs.get(run).ok_or_else(unknown)?;
+        // A run that keeps nothing has no journal under this name either.
+        let name = self.runs.journal(run).unwrap_or_else(|| Kept::name_of_run(run));
+        Ok(KeptResults::new(view, self.kept()?.results(&name).await?))
+    }
+
+    fn kept(&self) -> Result<&Arc<Kept>, ActivityError> {
+        self.kept.as_ref().ok_or_else(|| {
+            not_kept("the agent could not open 'runs' below [Agent] StateDirectory at its start; its log says why.")
+        })
     }
 
     /// Test: step by step, what works and what does not. It is no run: it must answer when all places are taken.

@@ -45,6 +45,31 @@ pub enum ActivityError {
     /// A person's sign-in could not be started or finished.
     #[error(transparent)]
     SignIn(#[from] SignInError),
+    /// More than one call may carry.
+    #[error("{message}")]
+    TooLarge {
+        /// The bound and what to do.
+        message: String,
+    },
+    /// The state directory does not take or give back what has to be kept; nothing is sent without it.
+    #[error("{message}")]
+    NotKept {
+        /// What failed and what to do.
+        message: String,
+    },
+    /// A call with the same `Idempotency-Key` is in progress.
+    #[error(
+        "A call with this Idempotency-Key is in progress as run {run}. Wait for its end (GET /v1/runs/{run}) and repeat the call to get its results."
+    )]
+    KeyInUse {
+        /// Its run.
+        run: String,
+    },
+    /// The `Idempotency-Key` was used with another request.
+    #[error(
+        "This Idempotency-Key was used within the last 24 hours with another request. Send the same request again, or take a new key."
+    )]
+    KeyReused,
     /// Graph refused or could not be asked.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -64,6 +89,10 @@ impl ActivityError {
             Self::ReadOnly { .. } => "read_only",
             Self::Busy { .. } => "busy",
             Self::SignIn(_) => "sign_in_failed",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotKept { .. } => "not_kept",
+            Self::KeyInUse { .. } => "idempotency_key_in_use",
+            Self::KeyReused => "idempotency_key_reused",
             Self::Graph(error) => graph_error_code(error),
             Self::NotShowable { .. } => "not_showable",
         }
@@ -87,6 +116,11 @@ impl ActivityError {
     /// Whether it is the caller's or an operator's own doing that the work stopped.
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Graph(GraphError::Cancelled))
+    }
+
+    /// Whether the run was stopped from outside: cancelled, or its time was over.
+    pub(super) fn is_stop(&self) -> bool {
+        matches!(self, Self::Graph(GraphError::Cancelled | GraphError::Deadline))
     }
 
     pub(super) fn field(code: &'static str, field: &str, message: impl Into<String>) -> Self {

@@ -3,34 +3,51 @@
 //!
 //! ```text
 //! saved (variables) ─→ engine ─┬─ query  → query::plan → rows
-//!                              ├─ write  → body → target → one request a record
+//!                              ├─ write  → selection, upload → writing (body → target → graph's bulk) → results
 //!                              ├─ execute → procedures/ (contents, local files, sign-in)
 //!                              └─ test
 //! ```
 //!
-//! `runs.rs` keeps what is running and what ran.
+//! `runs.rs` keeps what is running and what ran, `history.rs` over a restart. `journal.rs` holds what a write intended
+//! and what came of it, `kept.rs` for how long and for whom; `mark.rs` and `doubts.rs` find a record again whose creation
+//! got no answer.
 
 mod body;
 mod check_connection;
+mod doubts;
 mod engine;
 mod error;
+mod history;
+mod input;
+mod journal;
+mod kept;
+mod kept_results;
+mod mark;
 mod model;
 mod procedures;
+mod results;
 mod running;
 mod runs;
 mod saved;
+mod selection;
 mod store_probe;
 mod target;
+mod upload;
 mod value;
 mod variables;
 mod write;
+mod writing;
 
 pub use check_connection::StoreProbe;
 pub use engine::{Engine, Live};
 pub use error::{ActivityError, graph_error_code};
+pub use input::{InputFault, LONGEST_RECORD, RecordFormat, RecordReader};
+pub use kept_results::KeptResults;
 pub use model::*;
 pub use procedures::{ContentStream, Executed, LocalFiles, ProcedureHost, RunningContent};
 pub use running::RunningQuery;
-pub use runs::Runs;
+pub use runs::{RunFilter, Runs};
 pub use saved::SavedRequest;
 pub use store_probe::KeptStore;
+pub use upload::{StreamedRecords, Upload};
+pub use write::{RunningWrite, WriteCall, WriteEnd};

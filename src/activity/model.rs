@@ -21,11 +21,36 @@ pub struct WriteRequest {
     /// An object's name (`Messages`, any case) or a Graph path (`/users/{id}/mailFolders`).
     pub object: String,
     /// One or more records. Update and Delete need each record's key column (`id`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<Object>)]
     pub records: Vec<Record>,
-    /// Go on after a record that failed. Otherwise the records after it answer `skipped`.
+    /// Update and Delete, instead of `records`: the ids of the records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// Update and Delete, instead of `records`: the conditions that choose the records, as in a query. They are found
+    /// first, and when there are more than `maxRows` nothing is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub conditions: Option<Value>,
+    /// Update with `keys` or `conditions`: the columns to change, with their new values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub set: Option<Record>,
+    /// With `conditions`: the most records that may be written, 1000 unless raised on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<u64>,
+    /// With `conditions`: only tell how many records there are (`matched`), and write nothing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub dry_run: bool,
+    /// Go on after a record that failed. Otherwise nothing more is begun, and the records that were not tried answer
+    /// `skipped`. Up to 20 records are then written one by one in order; of more, some behind the one that failed may
+    /// have been on their way with it.
     #[serde(default)]
     pub continue_on_error: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Execute: a procedure with its parameters.
@@ -63,7 +88,7 @@ pub enum RecordStatus {
 }
 
 /// One record's result, in the order of the request.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordResult {
     /// Place in the request, from 0.
@@ -79,7 +104,7 @@ pub struct RecordResult {
 }
 
 /// What went wrong with one record.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordError {
     /// A stable code of ours.
@@ -100,6 +125,9 @@ pub struct WriteAnswer {
     pub results: Vec<RecordResult>,
     /// The run's id.
     pub run_id: String,
+    /// How many records the conditions found, when it went by conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matched: Option<u64>,
 }
 
 /// The answer of Execute.
@@ -149,12 +177,14 @@ impl TestReport {
     }
 }
 
-/// The life of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+/// The life of a run, by the names that operators know from Jitterbit's operation log, and one of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
     /// In progress.
     Running,
+    /// In progress, and asked to stop.
+    CancelRequested,
     /// Ended well.
     Success,
     /// Ended well for some records only.
@@ -163,6 +193,8 @@ pub enum RunStatus {
     Error,
     /// Cancelled.
     Cancelled,
+    /// It was in progress when the agent died. A write with an `Idempotency-Key` goes on when the same call is made again.
+    Interrupted,
 }
 
 /// A run as the runs routes show it.
@@ -194,6 +226,13 @@ pub struct RunView {
     pub finished_at: Option<Timestamp>,
     /// Rows delivered or records done so far.
     pub rows: u64,
+    /// Records that failed, were not tried or whose outcome is unknown, so far.
+    pub failed: u64,
+    /// Records in all, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Whether `GET /v1/runs/{id}/results` has its results, for 24 hours.
+    pub results_kept: bool,
     /// Requests to Graph that wait for their turn now.
     pub waiting: u64,
     /// Seconds for which Graph has held the run back so far.

@@ -2,6 +2,7 @@
 //! record.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::error::ActivityError;
+use super::history::{History, Remembered};
 use super::model::{CallOptions, RunStatus, RunView};
 use crate::clock::{Clock, Stopwatch};
 use crate::connection::{ActivityKind, ConnectionName};
@@ -31,18 +33,30 @@ pub struct Runs {
     places: Arc<Semaphore>,
     stop: CancellationToken,
     state: Mutex<State>,
+    /// Where runs are noted for the next life of the agent; absent when the state directory cannot be used.
+    log: Option<History>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     active: BTreeMap<String, Active>,
-    finished: VecDeque<RunView>,
+    finished: VecDeque<Remembered>,
+}
+
+/// What a run has done so far.
+#[derive(Debug, Default)]
+struct Counts {
+    rows: AtomicU64,
+    failed: AtomicU64,
+    /// One more than the records in all, so that 0 means "not known".
+    total: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Active {
     view: RunView,
-    rows: Arc<AtomicU64>,
+    journal: Option<String>,
+    counts: Arc<Counts>,
     traffic: Arc<Traffic>,
     cancel: CancellationToken,
     sequence: u64,
@@ -50,8 +64,12 @@ struct Active {
 
 impl Active {
     fn view(&self) -> RunView {
+        let stopping = self.cancel.is_cancelled();
         RunView {
-            rows: self.rows.load(Ordering::Relaxed),
+            status: if stopping { RunStatus::CancelRequested } else { RunStatus::Running },
+            rows: self.counts.rows.load(Ordering::Relaxed),
+            failed: self.counts.failed.load(Ordering::Relaxed),
+            total: self.counts.total.load(Ordering::Relaxed).checked_sub(1),
             waiting: self.traffic.waiting(),
             // To the tenth: more would be noise.
             throttled_seconds: (self.traffic.throttled().as_secs_f64() * 10.0).round() / 10.0,
@@ -60,36 +78,94 @@ impl Active {
     }
 }
 
+/// Which runs a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Of this connection only.
+    pub connection: Option<String>,
+    /// Of this kind only.
+    pub kind: Option<ActivityKind>,
+    /// In this state only.
+    pub status: Option<RunStatus>,
+    /// Of this saved activity only.
+    pub activity: Option<String>,
+    /// Only those behind this run in the list.
+    pub after: Option<String>,
+}
+
+impl RunFilter {
+    fn takes(&self, view: &RunView) -> bool {
+        self.connection.as_ref().is_none_or(|connection| *connection == view.connection)
+            && self.kind.is_none_or(|kind| kind == view.kind)
+            && self.status.is_none_or(|status| status == view.status)
+            && self.activity.as_ref().is_none_or(|activity| view.activity.as_ref() == Some(activity))
+    }
+}
+
 impl Runs {
-    pub(super) fn new(clock: Clock, metrics: Arc<Metrics>, limits: &Limits) -> Arc<Self> {
+    /// Runs with the history of `folder`; without a folder, the history ends with the process.
+    pub(super) fn new(
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        limits: &Limits,
+        folder: Option<&Path>,
+    ) -> Arc<Self> {
+        let opened = folder.map(|folder| History::open(folder, limits.run_history, clock.now()));
+        let (log, finished) = match opened {
+            Some(Ok((log, finished))) => (Some(log), finished),
+            Some(Err(error)) => {
+                tracing::warn!(error, "The history of runs cannot be kept over a restart.");
+                (None, VecDeque::new())
+            }
+            None => (None, VecDeque::new()),
+        };
         Arc::new(Self {
+            log,
             clock,
             metrics,
             limit: limits.concurrent_runs,
             history: limits.run_history,
             places: Arc::new(Semaphore::new(limits.concurrent_runs)),
             stop: CancellationToken::new(),
-            state: Mutex::default(),
+            state: Mutex::new(State { finished, ..State::default() }),
         })
     }
 
-    /// All runs that are remembered, newest first.
-    pub fn list(&self) -> Vec<RunView> {
+    /// The first `most` runs that are remembered and that `filter` takes, newest first; and whether there are more.
+    pub fn list(&self, filter: &RunFilter, most: usize) -> (Vec<RunView>, bool) {
         let state = self.state();
         let mut active: Vec<&Active> = state.active.values().collect();
         active.sort_by_key(|run| std::cmp::Reverse(run.sequence));
         let mut all: Vec<RunView> = active.into_iter().map(Active::view).collect();
-        all.extend(state.finished.iter().rev().cloned());
+        all.extend(state.finished.iter().rev().map(|run| run.view.clone()));
         // A run that began later may have ended earlier; sorting is stable, so equal times keep the order above.
         all.sort_by_key(|view| std::cmp::Reverse(view.started_at));
-        all
+        let behind = match &filter.after {
+            None => 0,
+            Some(after) => all.iter().position(|view| view.id == *after).map_or(all.len(), |place| place + 1),
+        };
+        let mut shown: Vec<RunView> =
+            all.drain(..).skip(behind).filter(|view| filter.takes(view)).take(most + 1).collect();
+        let more = shown.len() > most;
+        shown.truncate(most);
+        (shown, more)
     }
 
     /// One run.
     pub fn get(&self, id: &str) -> Option<RunView> {
         let state = self.state();
         let active = state.active.get(id).map(Active::view);
-        active.or_else(|| state.finished.iter().rev().find(|view| view.id == id).cloned())
+        active
+            .or_else(|| state.finished.iter().rev().map(|run| &run.view).find(|view| view.id == id).cloned())
+    }
+
+    /// The name of the journal with the results of a run, if it keeps them.
+    pub(super) fn journal(&self, id: &str) -> Option<String> {
+        let state = self.state();
+        if let Some(active) = state.active.get(id) {
+            return active.journal.clone();
+        }
+        state.finished.iter().rev().find(|run| run.view.id == id)?.journal.clone()
     }
 
     /// Asks a run to stop, and answers with how it stands. One that has ended stays as it is.
@@ -121,6 +197,21 @@ impl Runs {
         object: &str,
         options: &CallOptions,
     ) -> Result<Run, ActivityError> {
+        self.start_with(connection, kind, object, options, |_| None)
+    }
+
+    /// As [`Runs::start`], for a run that keeps its results in the journal that `journal` names for its id.
+    ///
+    /// # Errors
+    /// As [`Runs::start`].
+    pub(super) fn start_with(
+        self: &Arc<Self>,
+        connection: &ConnectionName,
+        kind: ActivityKind,
+        object: &str,
+        options: &CallOptions,
+        journal: impl FnOnce(&str) -> Option<String>,
+    ) -> Result<Run, ActivityError> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return Err(ActivityError::Busy { limit: self.limit, retry_after: RETRY_AFTER });
         };
@@ -137,26 +228,36 @@ impl Runs {
             started_at: self.clock.now(),
             finished_at: None,
             rows: 0,
+            failed: 0,
+            total: None,
+            results_kept: false,
             waiting: 0,
             throttled_seconds: 0.0,
             error: None,
         };
-        let (rows, cancel) = (Arc::new(AtomicU64::new(0)), self.stop.child_token());
+        let journal = journal(&id);
+        let view = RunView { results_kept: journal.is_some(), ..view };
+        let begun = Remembered { view: view.clone(), journal: journal.clone() };
+        let (counts, cancel) = (Arc::<Counts>::default(), self.stop.child_token());
         let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
         let traffic = Traffic::new();
         let active = Active {
             view,
-            rows: Arc::clone(&rows),
+            journal,
+            counts: Arc::clone(&counts),
             traffic: Arc::clone(&traffic),
             cancel: cancel.clone(),
             sequence,
         };
         self.state().active.insert(id.clone(), active);
+        if let Some(log) = &self.log {
+            log.note(&begun);
+        }
         self.metrics.run_started();
         Ok(Run {
             runs: Arc::clone(self),
             id,
-            rows,
+            counts,
             traffic,
             cancel,
             stopwatch: Clock::stopwatch(),
@@ -179,13 +280,18 @@ impl Runs {
             while state.finished.len() >= self.history.max(1) {
                 state.finished.pop_front();
             }
-            state.finished.push_back(view.clone());
+            let run = Remembered { view: view.clone(), journal: active.journal };
+            if let Some(log) = &self.log {
+                log.note(&run);
+            }
+            state.finished.push_back(run);
             view
         };
+        self.shorten_log();
         let outcome = match status {
             RunStatus::Success | RunStatus::SuccessWithWarning | RunStatus::Running => "success",
             RunStatus::Error => "error",
-            RunStatus::Cancelled => "cancelled",
+            RunStatus::Cancelled | RunStatus::CancelRequested | RunStatus::Interrupted => "cancelled",
         };
         self.metrics.run_finished(&view.connection, view.kind.as_str(), outcome);
         tracing::info!(
@@ -202,6 +308,22 @@ impl Runs {
         );
     }
 
+    /// Writes the log of runs anew when it has grown, in one piece.
+    fn shorten_log(&self) {
+        let Some(log) = self.log.as_ref().filter(|log| log.is_long()) else { return };
+        let state = self.state();
+        let running: Vec<Remembered> = state
+            .active
+            .values()
+            .map(|run| Remembered { view: run.view(), journal: run.journal.clone() })
+            .collect();
+        // Under the lock, so that nothing is noted in the file that is about to be replaced. It happens once in more than
+        // a thousand runs.
+        if let Err(error) = log.rewrite(state.finished.iter().chain(&running)) {
+            tracing::warn!(%error, "The history of runs could not be shortened.");
+        }
+    }
+
     /// The state is whole after every line that changes it, so one that a panic left behind is as good as any.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -213,7 +335,7 @@ impl Runs {
 pub(super) struct Run {
     runs: Arc<Runs>,
     id: String,
-    rows: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     traffic: Arc<Traffic>,
     cancel: CancellationToken,
     stopwatch: Stopwatch,
@@ -236,7 +358,15 @@ impl Run {
     }
 
     pub(super) fn add_rows(&self, count: u64) {
-        self.rows.fetch_add(count, Ordering::Relaxed);
+        self.counts.rows.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_failed(&self, count: u64) {
+        self.counts.failed.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_total(&self, total: u64) {
+        self.counts.total.store(total.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Ends the run well.

@@ -25,7 +25,11 @@ fn start(runs: &Arc<Runs>) -> Result<Run, ActivityError> {
 
 fn runs(concurrent: usize, history: usize) -> (Arc<Runs>, Clock) {
     let clock = Clock::manual(Timestamp::from_seconds(100));
-    (Runs::new(clock.clone(), Metrics::new(), &limits(concurrent, history)), clock)
+    (Runs::new(clock.clone(), Metrics::new(), &limits(concurrent, history), None), clock)
+}
+
+fn all(runs: &Runs) -> Vec<RunView> {
+    runs.list(&RunFilter::default(), usize::MAX - 1).0
 }
 
 #[test]
@@ -44,7 +48,7 @@ fn a_run_ends_once_and_is_remembered() {
         (view.status, view.finished_at, view.error),
         (RunStatus::Success, Some(Timestamp::from_seconds(101)), None)
     );
-    assert_eq!(runs.list().len(), 1);
+    assert_eq!(all(&runs).len(), 1);
 }
 
 #[test]
@@ -71,7 +75,7 @@ fn a_dropped_run_counts_as_cancelled_and_stops_its_work() {
 fn cancelling_reaches_the_run_and_nobody_else() {
     let (runs, _) = runs(3, 10);
     let (mut one, two) = (start(&runs).unwrap(), start(&runs).unwrap());
-    assert_eq!(runs.cancel(one.id()).map(|view| view.status), Some(RunStatus::Running));
+    assert_eq!(runs.cancel(one.id()).map(|view| view.status), Some(RunStatus::CancelRequested));
     assert!(one.cancel_token().is_cancelled() && !two.cancel_token().is_cancelled());
     one.fail(&ActivityError::Graph(GraphError::Cancelled));
     assert_eq!(runs.get(one.id()).map(|view| view.status), Some(RunStatus::Cancelled));
@@ -90,7 +94,79 @@ fn the_history_is_bounded_and_newest_first() {
         ids.push(start(&runs).unwrap().id().to_owned());
     }
     let _running = start(&runs).unwrap();
-    let listed: Vec<String> = runs.list().into_iter().map(|view| view.id).collect();
+    let listed: Vec<String> = all(&runs).into_iter().map(|view| view.id).collect();
     assert_eq!(listed[1..], [ids[4].clone(), ids[3].clone(), ids[2].clone()]);
     assert_eq!((runs.get(&ids[0]).map(|view| view.id), runs.active()), (None, 1));
+}
+
+#[test]
+fn a_list_can_be_filtered_and_read_in_pages() {
+    let (runs, clock) = runs(9, 9);
+    let mut ids = Vec::new();
+    for second in 0..5 {
+        clock.set(Timestamp::from_seconds(second));
+        let mut run = start(&runs).unwrap();
+        ids.insert(0, run.id().to_owned());
+        if second % 2 == 0 {
+            run.succeed(RunStatus::Success);
+        }
+    }
+    let list = |filter: &RunFilter, most| {
+        let (views, more) = runs.list(filter, most);
+        (views.into_iter().map(|view| view.id).collect::<Vec<_>>(), more)
+    };
+    let after = |id: &String| RunFilter { after: Some(id.clone()), ..RunFilter::default() };
+    assert_eq!(list(&RunFilter::default(), 2), (ids[..2].to_vec(), true));
+    assert_eq!(list(&after(&ids[1]), 3), (ids[2..].to_vec(), false));
+    assert_eq!(list(&after(&"unknown".to_owned()), 3), (Vec::new(), false));
+    let cancelled = RunFilter { status: Some(RunStatus::Cancelled), ..RunFilter::default() };
+    assert_eq!(list(&cancelled, 9), (vec![ids[1].clone(), ids[3].clone()], false));
+    let other = RunFilter { connection: Some("Other".to_owned()), ..RunFilter::default() };
+    assert_eq!(list(&other, 9), (Vec::new(), false));
+}
+
+#[test]
+fn the_next_life_of_the_agent_knows_the_runs_and_which_were_interrupted() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(Timestamp::from_seconds(100));
+    let open = || Runs::new(clock.clone(), Metrics::new(), &limits(9, 3), Some(folder.path()));
+    let runs = open();
+    let mut done = start(&runs).unwrap();
+    done.set_total(7);
+    done.add_rows(5);
+    done.add_failed(2);
+    done.succeed(RunStatus::SuccessWithWarning);
+    let keyed = runs
+        .start_with(
+            &ConnectionName::new("Sales").unwrap(),
+            ActivityKind::Create,
+            "Contacts",
+            &CallOptions::default(),
+            |_| Some("key-x.journal".to_owned()),
+        )
+        .unwrap();
+    // The process dies: nothing is dropped in an orderly way.
+    let (done, keyed) = (done.id().to_owned(), {
+        let id = keyed.id().to_owned();
+        std::mem::forget(keyed);
+        id
+    });
+    clock.set(Timestamp::from_seconds(200));
+    for _ in 0..2 {
+        let runs = open();
+        let view = runs.get(&done).unwrap();
+        assert_eq!(
+            (view.status, view.rows, view.failed, view.total),
+            (RunStatus::SuccessWithWarning, 5, 2, Some(7))
+        );
+        let view = runs.get(&keyed).unwrap();
+        assert_eq!((view.status, view.results_kept), (RunStatus::Interrupted, true));
+        assert!(view.error.unwrap().contains("same Idempotency-Key"));
+        assert_eq!(runs.journal(&keyed).as_deref(), Some("key-x.journal"));
+    }
+    let runs = open();
+    for _ in 0..5 {
+        start(&runs).unwrap();
+    }
+    assert_eq!((all(&open()).len(), open().get(&done).is_none()), (3, true), "the history is bounded");
 }

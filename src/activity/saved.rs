@@ -16,7 +16,7 @@ pub enum SavedRequest {
     /// A query.
     Query(QueryRequest),
     /// Create, Update or Delete.
-    Write(ActivityKind, WriteRequest),
+    Write(ActivityKind, Box<WriteRequest>),
     /// A procedure.
     Execute(ExecuteRequest),
 }
@@ -51,7 +51,7 @@ pub(super) fn saved(
         ActivityKind::Query => SavedRequest::Query(read(connection, name, body)?),
         ActivityKind::Execute => SavedRequest::Execute(read(connection, name, body)?),
         kind @ (ActivityKind::Create | ActivityKind::Update | ActivityKind::Delete) => {
-            SavedRequest::Write(kind, read(connection, name, body)?)
+            SavedRequest::Write(kind, Box::new(read(connection, name, body)?))
         }
     })
 }

@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 
 use super::body::{Parts, parts};
 use super::error::ActivityError;
+use super::mark::Marks;
 use super::model::Record;
 use crate::catalog::{GraphPath, NotLocated, Object, Owner, RouteUse};
 use crate::connection::{ActivityKind, Connection};
 use crate::graph::{Effect, GraphRequest};
-use crate::secret::random_hex;
 
 /// One record's request.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Prepared {
     pub(super) id: Option<String>,
 }
 
-/// The request for one record.
+/// The request for one record. `marks` marks a new record as the one with that index.
 ///
 /// # Errors
 /// A sentence naming the column and the remedy.
@@ -30,6 +30,7 @@ pub(super) fn prepare(
     connection: &Connection,
     user_id: Option<&str>,
     record: &Record,
+    (marks, index): (&Marks, usize),
 ) -> Result<Prepared, ActivityError> {
     if let Some(path) = object.path() {
         refuse_me(path, connection)?;
@@ -69,13 +70,7 @@ pub(super) fn prepare(
         return Err(ActivityError::field("bad_record", unused, message));
     }
     if kind == ActivityKind::Create {
-        // Graph takes a second POST with the same transactionId for the first one ("Create event"), which makes an
-        // event the one record that can be sent again when its outcome is unknown.
-        let repeatable = object.name() == "Events";
-        if repeatable && body.get("transactionId").is_none_or(Value::is_null) {
-            body.insert("transactionId".to_owned(), Value::from(transaction_id()));
-        }
-        let effect = if repeatable { Effect::Repeatable } else { Effect::Once };
+        let effect = marks.put(index, &location.path, location.mailbox.as_deref(), &mut body);
         let request = write(http::Method::POST, location.path, Some(body), None, location.mailbox, effect);
         return Ok(Prepared { request, id: None });
     }
@@ -187,12 +182,6 @@ pub(super) fn refuse_me(path: &GraphPath, connection: &Connection) -> Result<(),
         path.encoded()
     );
     Err(ActivityError::field("user_id_required", "object", message))
-}
-
-/// A random id in the form of a UUID.
-fn transaction_id() -> String {
-    let hex = random_hex(16);
-    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 #[cfg(test)]

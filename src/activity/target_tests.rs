@@ -14,13 +14,15 @@ fn build(
     record: &Value,
     user: Option<&str>,
 ) -> Result<Prepared, ActivityError> {
-    prepare(
-        &Catalog::embedded().find_object(object).unwrap(),
-        kind,
-        &connection(|_| {}),
-        user,
-        record.as_object().unwrap(),
-    )
+    // Each record has its own number, as in a run.
+    static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let index = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let (object, record) = (Catalog::embedded().find_object(object).unwrap(), record.as_object().unwrap());
+    prepare(&object, kind, &connection(|_| {}), user, record, (&marks(), index))
+}
+
+fn marks() -> Marks {
+    Marks { prefix: "p".to_owned(), with_property: false }
 }
 
 #[test]
@@ -187,7 +189,16 @@ fn an_application_must_name_a_user() {
     let application = connection(|connection| connection.auth.scheme = AuthScheme::AzureMsi);
     let record = json!({"subject": "x"});
     let messages = Catalog::embedded().find_object("Messages").unwrap();
-    let on = |user| prepare(&messages, ActivityKind::Create, &application, user, record.as_object().unwrap());
+    let on = |user| {
+        prepare(
+            &messages,
+            ActivityKind::Create,
+            &application,
+            user,
+            record.as_object().unwrap(),
+            (&marks(), 0),
+        )
+    };
     assert_eq!(on(None).unwrap_err().code(), "user_id_required");
     let request = on(Some("u@X")).unwrap().request;
     assert_eq!((request.path.as_str(), request.mailbox.as_deref()), ("users/u@X/messages", Some("u@x")));

@@ -1,217 +1,299 @@
-//! Create, Update and Delete: records in, one result a record out, in order. Never sends a record again; that is the Graph
-//! stage's decision.
+//! Create, Update and Delete: from a call to a running write. Decides what the write works on, what is kept of it, and
+//! how its run ends. Never prepares a request and never knows an answer of Graph.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::engine::Live;
-use super::error::{ActivityError, graph_error_code};
-use super::model::{Record, RecordError, RecordResult, RecordStatus, WriteRequest};
-use super::target::{Prepared, prepare};
+use super::error::ActivityError;
+use super::journal::{Earlier, Journal, Line};
+use super::kept::{Held, Kept, Opened, hex};
+use super::mark::Marks;
+use super::model::{RecordResult, RunStatus, WriteAnswer, WriteRequest};
+use super::runs::Run;
+use super::selection::{Chosen, chosen, find};
+use super::upload::{Source, StreamedRecords, not_kept};
+use super::writing::{ONE_BY_ONE, Work, carry_out};
+use crate::catalog::Object;
+use crate::clock::Timestamp;
 use crate::connection::ActivityKind;
-use crate::graph::{CallContext, GraphAnswer, GraphError};
+use crate::graph::CallContext;
+use crate::telemetry::Metrics;
 
-/// How many records are prepared and sent at a time, so that the bodies of all records do not stand in memory twice.
-const RECORDS_AT_A_TIME: usize = 100;
+/// Results that may wait for a caller that reads slowly. What is more stays with the run, up to its own bound.
+const RESULTS_AHEAD: usize = 256;
 
-/// Writes the records of `request`. Beside the results: the error to show for the run, when none was written.
-///
-/// # Errors
-/// [`ActivityError::BadRequest`], when nothing was tried.
-pub(super) async fn write_records(
-    live: &Live,
-    kind: ActivityKind,
-    request: &WriteRequest,
-    user_id: Option<&str>,
-    context: &CallContext,
-) -> Result<(Vec<RecordResult>, Option<ActivityError>), ActivityError> {
-    if request.records.is_empty() {
-        return Err(ActivityError::field(
-            "bad_request",
-            "records",
-            "There are no records. Give at least one.",
-        ));
-    }
-    let object = live
-        .catalog
-        .get()
-        .find_object(&request.object)
-        .map_err(|error| ActivityError::unknown("unknown_object", "object", error))?;
-    let connection = &live.connection;
-    let prepared = |record: &Record| prepare(&object, kind, connection, user_id, record);
-    let mut tally = Tally { kind, results: Vec::with_capacity(request.records.len()), first_error: None };
-    if request.continue_on_error && request.records.len() > 1 {
-        for records in request.records.chunks(RECORDS_AT_A_TIME) {
-            write_batch(live, records.iter().map(prepared).collect(), context, &mut tally).await;
-        }
-    } else {
-        // One at a time: in a batch Graph runs the parts side by side, and records after a failed one would be written.
-        for record in &request.records {
-            if tally.first_error.is_some() {
-                tally.skip();
-                continue;
-            }
-            match prepared(record) {
-                Err(error) => tally.refused(error),
-                Ok(Prepared { request, id }) => {
-                    let answer = live.graph.send(request, context).await;
-                    tally.answered(id, answer);
-                }
-            }
-        }
-    }
-    let nothing_done = !tally.results.iter().any(RecordResult::was_written);
-    Ok((tally.results, tally.first_error.filter(|_| nothing_done)))
+/// A call of Create, Update or Delete.
+#[derive(Debug, Default)]
+pub struct WriteCall {
+    /// The request.
+    pub request: WriteRequest,
+    /// Its records, when they came as a body of their own.
+    pub streamed: Option<StreamedRecords>,
+    /// The caller's `Idempotency-Key`.
+    pub key: Option<String>,
+    /// Whether the results are fetched later instead of being answered.
+    pub later: bool,
 }
 
-async fn write_batch(
-    live: &Live,
-    records: Vec<Result<Prepared, ActivityError>>,
-    context: &CallContext,
-    tally: &mut Tally,
-) {
-    let mut requests = Vec::with_capacity(records.len());
-    let records: Vec<Result<Option<String>, ActivityError>> = records
-        .into_iter()
-        .map(|record| {
-            record.map(|Prepared { request, id }| {
-                requests.push(request);
-                id
-            })
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteEnd {
+    /// How many records the conditions found, when it went by conditions.
+    pub matched: Option<u64>,
+}
+
+/// A write in progress, or one whose results are told again. Dropping it cancels the run.
+#[derive(Debug)]
+pub struct RunningWrite {
+    run_id: String,
+    results: mpsc::Receiver<RecordResult>,
+    task: JoinHandle<Result<WriteEnd, ActivityError>>,
+    stop: DropGuard,
+}
+
+impl RunningWrite {
+    /// The run's id.
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    /// The next result, in the order of the records; `None` at the end.
+    pub async fn next(&mut self) -> Option<RecordResult> {
+        self.results.recv().await
+    }
+
+    /// How it ended, after the last result.
+    ///
+    /// # Errors
+    /// [`ActivityError`], when it stopped without having a result for every record.
+    pub async fn end(self) -> Result<WriteEnd, ActivityError> {
+        let end = ended(self.task).await;
+        let _the_run_is_over = self.stop.disarm();
+        end
+    }
+
+    /// The whole answer, for a caller that takes it in one piece.
+    ///
+    /// # Errors
+    /// As [`RunningWrite::end`].
+    pub async fn answer(mut self) -> Result<WriteAnswer, ActivityError> {
+        let mut results = Vec::new();
+        while let Some(result) = self.next().await {
+            results.push(result);
+        }
+        let run_id = self.run_id.clone();
+        let WriteEnd { matched } = self.end().await?;
+        Ok(WriteAnswer { results, run_id, matched })
+    }
+
+    /// Lets it go on by itself; answers its run's id. The agent's drain waits for it.
+    pub fn leave(self) -> String {
+        let _goes_on = self.stop.disarm();
+        self.run_id
+    }
+}
+
+async fn ended(task: JoinHandle<Result<WriteEnd, ActivityError>>) -> Result<WriteEnd, ActivityError> {
+    match task.await {
+        Ok(end) => end,
+        // A panic in a run belongs to its request, where the control port catches it.
+        Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+        Err(_) => Err(not_kept("the agent is stopping.")),
+    }
+}
+
+/// What a write needs from the engine.
+pub(super) struct Prepared {
+    pub(super) live: Arc<Live>,
+    pub(super) kind: ActivityKind,
+    pub(super) object: Arc<Object>,
+    pub(super) user_id: Option<String>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) now: Timestamp,
+    pub(super) chosen: Chosen,
+    pub(super) streamed: Option<StreamedRecords>,
+    pub(super) continue_on_error: bool,
+    /// What the request is, for the comparison with another one under the same key.
+    pub(super) fingerprint: String,
+    pub(super) key: Option<String>,
+    pub(super) later: bool,
+}
+
+impl Prepared {
+    /// Checks a call. Nothing is sent and nothing is kept yet.
+    ///
+    /// # Errors
+    /// [`ActivityError::BadRequest`].
+    pub(super) fn new(
+        live: &Arc<Live>,
+        kind: ActivityKind,
+        call: WriteCall,
+        user_id: Option<String>,
+        metrics: &Arc<Metrics>,
+        now: Timestamp,
+    ) -> Result<Self, ActivityError> {
+        let WriteCall { request, streamed, key, later } = call;
+        let object = live
+            .catalog
+            .get()
+            .find_object(&request.object)
+            .map_err(|error| ActivityError::unknown("unknown_object", "object", error))?;
+        if streamed.as_ref().is_some_and(|streamed| streamed.count == 0) {
+            let message = "There are no records. Send at least one line, and for CSV a header before it.";
+            return Err(ActivityError::field("bad_request", "records", message));
+        }
+        let fingerprint = fingerprint(&request, streamed.as_ref(), user_id.as_deref());
+        let continue_on_error = request.continue_on_error;
+        let chosen = chosen(request, kind, &object, streamed.is_some())?;
+        let (live, metrics) = (Arc::clone(live), Arc::clone(metrics));
+        Ok(Self {
+            live,
+            kind,
+            object,
+            user_id,
+            metrics,
+            now,
+            chosen,
+            streamed,
+            continue_on_error,
+            fingerprint,
+            key,
+            later,
         })
-        .collect();
-    let answers = if requests.is_empty() { Vec::new() } else { live.graph.batch(requests, context).await };
-    let mut answers = answers.into_iter();
-    for record in records {
-        match record {
-            Err(error) => tally.refused(error),
-            Ok(id) => {
-                let unanswered =
-                    || Err(GraphError::OutcomeUnknown { what: "the batch has no answer for it".to_owned() });
-                tally.answered(id, answers.next().unwrap_or_else(unanswered));
-            }
+    }
+
+    /// The journal's name, when one is kept.
+    pub(super) fn journal_name(&self, run: &str) -> Option<String> {
+        match &self.key {
+            Some(key) => Some(Kept::name_of_key(self.live.connection.name.as_str(), self.kind.as_str(), key)),
+            None if self.later => Some(Kept::name_of_run(run)),
+            None => None,
         }
     }
-}
 
-impl RecordResult {
-    /// Whether the record was written.
-    pub(super) fn was_written(&self) -> bool {
-        matches!(self.status, RecordStatus::Created | RecordStatus::Updated | RecordStatus::Deleted)
+    /// How many records there are, unless they have to be found.
+    fn count(&self) -> Option<usize> {
+        match (&self.streamed, &self.chosen) {
+            (Some(streamed), _) => Some(streamed.count),
+            (None, Chosen::Listed(records)) => Some(records.len()),
+            (None, Chosen::ByConditions { .. }) => None,
+        }
     }
-}
 
-/// The results so far.
-struct Tally {
-    kind: ActivityKind,
-    results: Vec<RecordResult>,
-    first_error: Option<ActivityError>,
-}
+    /// How its records are marked: always alike for one key, so that a repeat finds what the first call made.
+    pub(super) fn marks(&self, run: &str, opened: Option<&Opened>) -> Marks {
+        let prefix = opened.map_or_else(|| run.to_owned(), |opened| opened.mark.clone());
+        let many = self.count().is_none_or(|count| count > ONE_BY_ONE);
+        Marks { prefix, with_property: self.key.is_some() || many }
+    }
 
-impl Tally {
-    fn push(&mut self, status: RecordStatus, id: Option<String>, error: Option<ActivityError>) {
-        let record_error = error.as_ref().map(|error| RecordError {
-            code: error.code().to_owned(),
-            message: error.message(),
-            graph: match error {
-                ActivityError::Graph(GraphError::Refused(refusal) | GraphError::NotNow { refusal, .. }) => {
-                    Some(refusal.clone())
+    /// Starts it.
+    pub(super) fn start(
+        self,
+        run: Run,
+        context: CallContext,
+        marks: Marks,
+        opened: Option<Opened>,
+    ) -> RunningWrite {
+        let (tell, results) = mpsc::channel(RESULTS_AHEAD);
+        let stop = CancellationToken::clone(run.cancel_token()).drop_guard();
+        let run_id = run.id().to_owned();
+        // With the results in a journal there is nobody to tell them to.
+        let told = (!self.later).then_some(tell);
+        let task = tokio::spawn(self.run(run, context, marks, opened, told));
+        RunningWrite { run_id, results, task, stop }
+    }
+
+    async fn run(
+        self,
+        mut run: Run,
+        context: CallContext,
+        marks: Marks,
+        opened: Option<Opened>,
+        told: Option<mpsc::Sender<RecordResult>>,
+    ) -> Result<WriteEnd, ActivityError> {
+        let (journal, held) = match opened {
+            Some(Opened { journal, earlier, held, .. }) => (Some((journal, earlier)), Some(held)),
+            None => (None, None),
+        };
+        let written = Box::pin(self.write(&run, context, marks, journal, told)).await;
+        // The journal is free for a repeat before anybody can learn that the run has ended.
+        drop::<Option<Held>>(held);
+        match written {
+            Ok((status, error, end)) => {
+                match error {
+                    Some(error) => run.fail(&error),
+                    None => run.succeed(status),
                 }
-                _ => None,
-            },
-        });
-        self.results.push(RecordResult { index: self.results.len(), status, id, error: record_error });
-        if self.first_error.is_none() {
-            self.first_error = error;
-        }
-    }
-
-    fn skip(&mut self) {
-        self.push(RecordStatus::Skipped, None, None);
-    }
-
-    fn refused(&mut self, error: ActivityError) {
-        self.push(RecordStatus::Failed, None, Some(error));
-    }
-
-    fn answered(&mut self, id: Option<String>, answer: Result<GraphAnswer, GraphError>) {
-        match answer {
-            Ok(answer) => {
-                let status = match self.kind {
-                    ActivityKind::Update => RecordStatus::Updated,
-                    ActivityKind::Delete => RecordStatus::Deleted,
-                    _ => RecordStatus::Created,
-                };
-                self.push(status, created_id(&answer).or(id), None);
+                Ok(end)
             }
             Err(error) => {
-                let status = match graph_error_code(&error) {
-                    "outcome_unknown" => RecordStatus::Unknown,
-                    _ => RecordStatus::Failed,
-                };
-                self.push(status, id, Some(error.into()));
+                run.fail(&error);
+                Err(error)
             }
         }
     }
-}
 
-/// The id in the answer, which for an update may differ from the one given (a moved message).
-fn created_id(answer: &GraphAnswer) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct WithId {
-        id: Option<String>,
-    }
-    serde_json::from_slice::<WithId>(&answer.body).ok()?.id
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::graph::GraphRefusal;
-
-    fn answer(body: &'static str) -> GraphAnswer {
-        GraphAnswer {
-            status: 201,
-            body: Bytes::from_static(body.as_bytes()),
-            location: None,
-            request_id: None,
-        }
-    }
-
-    #[test]
-    fn every_outcome_has_its_status() {
-        let mut tally = Tally { kind: ActivityKind::Create, results: Vec::new(), first_error: None };
-        tally.answered(None, Ok(answer("{\"id\":\"1\",\"x\":{}}")));
-        tally.answered(None, Ok(answer("")));
-        tally.answered(Some("3".to_owned()), Err(GraphError::OutcomeUnknown { what: "x".to_owned() }));
-        let refusal = GraphRefusal {
-            status: 412,
-            code: "ErrorIrresolvableConflict".to_owned(),
-            ..GraphRefusal::default()
+    async fn write(
+        self,
+        run: &Run,
+        context: CallContext,
+        marks: Marks,
+        journal: Option<(Journal, Earlier)>,
+        told: Option<mpsc::Sender<RecordResult>>,
+    ) -> Result<(RunStatus, Option<ActivityError>, WriteEnd), ActivityError> {
+        let Self { live, kind, object, user_id, metrics, now, chosen, streamed, continue_on_error, .. } =
+            self;
+        let mut matched = None;
+        let source = match (streamed, chosen) {
+            (Some(streamed), _) => Source::Streamed(streamed),
+            (None, Chosen::Listed(records)) => Source::Given(records.into_iter()),
+            (None, Chosen::ByConditions { query, set, most, dry_run }) => {
+                let kept = journal.as_ref().and_then(|(_, earlier)| earlier.found.clone());
+                let again = kept.is_some();
+                let records = match kept {
+                    Some(records) => records,
+                    None => find(&live, &query, &set, most, (user_id.as_deref(), now), &context).await?,
+                };
+                matched = Some(records.len() as u64);
+                if let Some((journal, _)) = journal.as_ref().filter(|_| !again && !dry_run) {
+                    let mut text = Vec::new();
+                    Line::Found(&records).write(&mut text);
+                    journal.append(text).await.map_err(|()| {
+                        not_kept("the journal of the run cannot be written; nothing was sent.")
+                    })?;
+                }
+                Source::Given(if dry_run { Vec::new() } else { records }.into_iter())
+            }
         };
-        tally.answered(Some("4".to_owned()), Err(GraphError::Refused(refusal)));
-        tally.refused(ActivityError::request("bad_record", "No."));
-        tally.skip();
-        let seen: Vec<_> = tally
-            .results
-            .iter()
-            .map(|result| {
-                (
-                    result.index,
-                    result.status,
-                    result.id.as_deref(),
-                    result.error.as_ref().map(|error| error.code.as_str()),
-                )
-            })
-            .collect();
-        let expected = [
-            (0, RecordStatus::Created, Some("1"), None),
-            (1, RecordStatus::Created, None, None),
-            (2, RecordStatus::Unknown, Some("3"), Some("outcome_unknown")),
-            (3, RecordStatus::Failed, Some("4"), Some("graph_refused")),
-            (4, RecordStatus::Failed, None, Some("bad_record")),
-            (5, RecordStatus::Skipped, None, None),
-        ];
-        assert_eq!(seen, expected);
-        assert!(tally.results[3].error.as_ref().is_some_and(|error| error.graph.is_some()));
+        let name = live.connection.name.as_str().to_owned();
+        let work =
+            Work { live, kind, object, user_id, continue_on_error, source, marks, journal, told, context };
+        let ended = carry_out(work, run).await?;
+        metrics.rows(&name, ended.written);
+        let status = if ended.failed == 0 { RunStatus::Success } else { RunStatus::SuccessWithWarning };
+        // A run that was stopped is shown as such, whatever it had written by then.
+        let stopped = ended.error.as_ref().is_some_and(ActivityError::is_stop);
+        let error = ended.error.filter(|_| ended.written == 0 || stopped);
+        Ok((status, error, WriteEnd { matched }))
     }
+}
+
+/// SHA-256 over everything that makes this request another one, in hex.
+fn fingerprint(request: &WriteRequest, streamed: Option<&StreamedRecords>, user_id: Option<&str>) -> String {
+    let mut context = Context::new(&SHA256);
+    let mut add = |bytes: &[u8]| {
+        context.update(&bytes.len().to_be_bytes());
+        context.update(bytes);
+    };
+    // The request came from JSON, so it becomes JSON.
+    add(&serde_json::to_vec(request).unwrap_or_default());
+    add(user_id.unwrap_or_default().as_bytes());
+    add(streamed.map_or(&[], |streamed| &streamed.digest));
+    hex(context.finish().as_ref())
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::column::{Column, ColumnKind};
 use super::library::Catalog;
 use super::object::Object;
+use super::path::GraphPath;
 use super::permissions::{MethodPermissions, of_path};
 use super::procedures::{ParameterType, Procedure, find_procedure, procedures};
 use super::route::RouteUse;
@@ -149,7 +150,10 @@ impl Catalog {
     /// # Errors
     /// A sentence, when the name is unknown or the path is none.
     pub fn describe(&self, name: &str) -> Result<ObjectDescription, CatalogError> {
-        let object = self.find_object(&name.replace(['{', '}'], ""))?;
+        let object = match name.trim().starts_with(['/', 'h']) && name.contains('/') {
+            true => std::sync::Arc::new(Object::at(GraphPath::reference(name)?, self.facts().clone())),
+            false => self.find_object(name)?,
+        };
         let permissions = permissions(&object);
         let allowed = |method: &str| permissions.iter().any(|found| found.method == method);
         let definition = object.definition();

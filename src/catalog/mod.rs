@@ -8,6 +8,7 @@
 //! definitions ────────────────────────────────────────────┘
 //! ```
 
+mod answer;
 mod catalogs;
 mod column;
 mod csdl;
@@ -29,6 +30,7 @@ mod procedures;
 mod route;
 mod walk;
 
+pub use answer::Answer;
 pub use catalogs::{CatalogSlot, Catalogs};
 pub use column::{Column, ColumnKind, ColumnSource, FilterOps};
 pub use csdl_text::Known;

@@ -76,6 +76,11 @@ impl Object {
     /// The object at `path`.
     pub(super) fn at(path: GraphPath, facts: Arc<Facts>) -> Self {
         let place = PathObject::new(path, &facts);
+        Self::of_place(place, facts)
+    }
+
+    /// The object that a path is.
+    pub(super) fn of_place(place: PathObject, facts: Arc<Facts>) -> Self {
         let mut columns = place.columns(&facts);
         for column in &mut columns {
             guessed_filter(column, place.home());
@@ -168,8 +173,13 @@ impl Object {
         )))
     }
 
+    /// Whether rows may hold properties that the metadata does not declare.
+    pub fn is_open(&self) -> bool {
+        self.graph_type.is_some_and(|kind| self.facts.is_open(kind))
+    }
+
     /// The columns that are found by name but stand in no list.
-    pub(super) fn unlisted(&self) -> &[Column] {
+    pub fn unlisted(&self) -> &[Column] {
         self.unlisted.get_or_init(|| {
             let Some(kind) = self.graph_type else { return Vec::new() };
             let mut found = unlisted(&self.facts, kind, &self.columns, self.place().is_some());

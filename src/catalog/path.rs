@@ -168,6 +168,38 @@ impl GraphPath {
         Ok(Self { encoded, segments })
     }
 
+    /// Reads a path as it stands in a page or a log: with or without scheme, host and version, with a query, with `{id}` in
+    /// the place of ids, with `$count` or `$value` at its end. For looking up only: nothing is ever sent there.
+    ///
+    /// # Errors
+    /// A sentence, when nothing is left of it.
+    pub fn reference(text: &str) -> Result<Self, CatalogError> {
+        let text = text.trim();
+        let behind_host = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.chars().all(char::is_alphanumeric) => {
+                rest.find('/').map_or("", |slash| &rest[slash..])
+            }
+            _ => text,
+        };
+        let path = behind_host.split(['?', '#']).next().unwrap_or_default();
+        let decoded = |segment: &str| {
+            let text = percent_decode_str(segment).decode_utf8_lossy().into_owned();
+            text.chars()
+                .filter(|character| !matches!(character, '{' | '}') && !character.is_control())
+                .collect()
+        };
+        let mut segments: Vec<String> =
+            path.split('/').map(decoded).filter(|segment: &String| !segment.trim().is_empty()).collect();
+        if segments.first().is_some_and(|first| matches!(bare(first).as_str(), "v1.0" | "beta")) {
+            segments.remove(0);
+        }
+        if segments.is_empty() || text.len() > LONGEST_PATH {
+            return Err(CatalogError::new(format!("'{}' is no Graph path.", shown(text))));
+        }
+        let encoded = segments.iter().map(|segment| encode_segment(segment)).collect::<Vec<_>>().join("/");
+        Ok(Self { encoded, segments })
+    }
+
     /// The path, percent-encoded, without a leading slash.
     pub fn encoded(&self) -> &str {
         &self.encoded

@@ -156,7 +156,7 @@ impl<'a> Walker<'a> {
         match self.target.clone() {
             Target::Entities(kind) => self.below_collection(kind, segment),
             Target::Entity(kind) => self.below_entity(kind, segment),
-            Target::Value(TypeRef { name, collection: false }) => match self.facts.find(name) {
+            Target::Value(TypeRef { name, .. }) => match self.facts.find(name) {
                 Some(kind) => self.below_entity(kind, segment),
                 None => self.unknown(segment),
             },
@@ -214,7 +214,8 @@ impl<'a> Walker<'a> {
                 return target;
             }
         }
-        self.unknown(segment)
+        // Bound to the collection and called on a member: the service has the last word on that.
+        self.operation(kind, true, segment).unwrap_or_else(|| self.unknown(segment))
     }
 
     /// `microsoft.graph.user` (or `graph.user`) below something that may be one.

@@ -37,7 +37,7 @@ fn keys(kind: ActivityKind) -> &'static [&'static str] {
     match kind {
         ActivityKind::Query => &["object", "fields", "conditions", "orderBy", "limit", "offset"],
         ActivityKind::Create | ActivityKind::Update | ActivityKind::Delete => {
-            &["object", "records", "continueOnError"]
+            &["object", "records", "keys", "conditions", "set", "maxRows", "dryRun", "continueOnError"]
         }
         ActivityKind::Execute => &["procedure", "target", "parameters"],
     }

@@ -7,10 +7,13 @@ use std::time::Duration;
 use axum::body::Body;
 use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::problem::Problem;
+use crate::activity::RecordFormat;
 
 /// Reads a body of at most `limit` bytes.
 ///
@@ -127,10 +130,164 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
         .map(|seconds| Duration::from_secs(u64::from(seconds)))
 }
 
+/// Whether the caller would rather get a run than wait (`Prefer: respond-async`, RFC 7240 section 4.1).
+pub(super) fn prefers_async(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"))
+}
+
+/// The form of records that the content type says; `None` for JSON.
+pub(super) fn record_format(headers: &HeaderMap) -> Option<RecordFormat> {
+    let content_type = headers.get(http::header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "application/x-ndjson" | "application/ndjson" => Some(RecordFormat::Ndjson),
+        "text/csv" => Some(RecordFormat::Csv),
+        _ => None,
+    }
+}
+
+/// The `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): a string of RFC 9651 in double quotes, or the same
+/// without them, as many clients send it.
+///
+/// # Errors
+/// 400 when there are two of them, or it is empty, too long or not printable.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let wrong = |detail: &str| {
+        let problem = Problem::new(StatusCode::BAD_REQUEST, "bad_idempotency_key", detail);
+        Err(problem.field("Idempotency-Key"))
+    };
+    if values.next().is_some() {
+        return wrong("Idempotency-Key is there twice. Send it once.");
+    }
+    let Some(text) = value.to_str().ok().map(str::trim) else {
+        return wrong("Idempotency-Key has characters that are not printable ASCII. A UUID is a good key.");
+    };
+    let key = match text.strip_prefix('"') {
+        None => text.to_owned(),
+        Some(rest) => match unquoted(rest) {
+            Some(key) => key,
+            None => {
+                return wrong(
+                    "Idempotency-Key begins with a double quote and does not end with one, or has another inside without a backslash.",
+                );
+            }
+        },
+    };
+    if !(1..=255).contains(&key.len()) {
+        return wrong("Idempotency-Key must have from 1 to 255 characters. A UUID is a good key.");
+    }
+    Ok(Some(key))
+}
+
+/// The rest of a quoted string, up to its closing quote, which must be the end.
+fn unquoted(rest: &str) -> Option<String> {
+    let mut key = String::new();
+    let mut characters = rest.chars();
+    loop {
+        match characters.next()? {
+            '"' => return characters.next().is_none().then_some(key),
+            '\\' => match characters.next()? {
+                escaped @ ('"' | '\\') => key.push(escaped),
+                _ => return None,
+            },
+            character => key.push(character),
+        }
+    }
+}
+
+/// What comes with streamed records, in the query string, because the body is the records.
+#[derive(Debug, Deserialize, ToSchema, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StreamParameters {
+    /// With records as NDJSON or CSV: an object's name or a Graph path.
+    #[serde(default)]
+    pub object: Option<String>,
+    /// With records as NDJSON or CSV: go on after a record that failed.
+    #[serde(default)]
+    pub continue_on_error: Option<bool>,
+    /// With records as NDJSON or CSV: the time limit.
+    #[serde(default)]
+    pub timeout_seconds: Option<f64>,
+}
+
+/// Reads the query string of a call with streamed records.
+///
+/// # Errors
+/// 400 with the parameter that is wrong.
+pub(super) fn stream_parameters(uri: &http::Uri) -> Result<StreamParameters, Problem> {
+    axum::extract::Query::<StreamParameters>::try_from_uri(uri).map(|query| query.0).map_err(|error| {
+        let detail = format!(
+            "The query string cannot be read: {}. With records as NDJSON or CSV it takes object, continueOnError and timeoutSeconds.",
+            error.body_text()
+        );
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    })
+}
+
+/// The time limit of a call with streamed records.
+///
+/// # Errors
+/// 400 when it is out of range.
+pub(super) fn stream_timeout(
+    parameters: &StreamParameters,
+    headers: &HeaderMap,
+) -> Result<Option<Duration>, Problem> {
+    match parameters.timeout_seconds {
+        None => Ok(preferred_wait(headers)),
+        Some(seconds) => timeout(&Value::from(seconds)).map(Some),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::query::QueryRequest;
+
+    #[test]
+    fn idempotency_keys_are_read_with_and_without_quotes() {
+        let long = "x".repeat(256);
+        for (given, expected) in [
+            ("abc", Some("abc")),
+            ("\"8e03978e-40d5\"", Some("8e03978e-40d5")),
+            (r#""a\"b\\c""#, Some("a\"b\\c")),
+            ("a b", Some("a b")),
+            ("", None),
+            ("\"\"", None),
+            ("\"abc", None),
+            ("\"a\"b\"", None),
+            (long.as_str(), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", given.parse().unwrap());
+            assert_eq!(idempotency_key(&headers).ok().flatten().as_deref(), expected, "{given}");
+        }
+        let mut headers = HeaderMap::new();
+        assert_eq!(idempotency_key(&headers).ok().flatten(), None);
+        headers.append("idempotency-key", "a".parse().unwrap());
+        headers.append("idempotency-key", "a".parse().unwrap());
+        assert!(idempotency_key(&headers).is_err());
+        headers.insert("idempotency-key", http::HeaderValue::from_bytes(b"\xff").unwrap());
+        assert!(idempotency_key(&headers).is_err());
+    }
+
+    #[test]
+    fn the_query_string_of_a_stream_is_read_strictly() {
+        let read = |uri: &str| stream_parameters(&uri.parse().unwrap());
+        let given = read("/x?object=Contacts&continueOnError=true&timeoutSeconds=2.5").unwrap();
+        assert_eq!((given.object.as_deref(), given.continue_on_error), (Some("Contacts"), Some(true)));
+        let timeout = stream_timeout(&given, &HeaderMap::new());
+        assert_eq!(timeout.ok().flatten(), Some(Duration::from_millis(2500)));
+        for wrong in ["/x?objekt=a", "/x?continueOnError=maybe", "/x?timeoutSeconds=soon"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert!(stream_timeout(&read("/x?timeoutSeconds=-1").unwrap(), &HeaderMap::new()).is_err());
+    }
 
     #[test]
     fn what_comes_with_a_call_is_split_off() {
@@ -164,5 +321,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("prefer", "respond-async, wait=20".parse().unwrap());
         assert_eq!(preferred_wait(&headers), Some(Duration::from_secs(20)));
+        assert!(prefers_async(&headers));
+        assert!(!prefers_async(&HeaderMap::new()));
     }
 }

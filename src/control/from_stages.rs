@@ -124,6 +124,21 @@ impl From<ActivityError> for Problem {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(retry_after)
             }
             ActivityError::SignIn(error) => error.into(),
+            ActivityError::TooLarge { .. } => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+            }
+            ActivityError::NotKept { .. } => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_kept", detail)
+            }
+            // Both as the draft of the Idempotency-Key header wants them (section 2.7).
+            ActivityError::KeyInUse { run } => {
+                let mut problem = Problem::new(StatusCode::CONFLICT, "idempotency_key_in_use", detail);
+                problem.run_id = Some(run);
+                problem
+            }
+            ActivityError::KeyReused => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
+            }
             ActivityError::Graph(error) => error.into(),
             ActivityError::NotShowable { .. } => {
                 Problem::new(StatusCode::NOT_ACCEPTABLE, "not_showable", detail)

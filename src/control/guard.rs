@@ -151,9 +151,15 @@ fn check_media_type(method: &Method, path: &str, headers: &HeaderMap) -> Result<
     }
     let media_type = only_value(headers, &header::CONTENT_TYPE).ok_or(Refusal::MediaType)?;
     let essence = media_type.split(';').next().unwrap_or_default().trim();
-    // A form cannot send this type either, and a script of a web page only after a CORS preflight, which is refused.
-    let is_content = essence.eq_ignore_ascii_case("application/octet-stream") && path.ends_with("/execute");
-    if essence.eq_ignore_ascii_case("application/json") || is_content {
+    let known: &[&str] = match path.rsplit('/').next() {
+        Some("create" | "update" | "delete" | "run") => {
+            &["application/json", "application/x-ndjson", "application/ndjson", "text/csv"]
+        }
+        Some("execute") => &["application/json", "application/octet-stream"],
+        _ => &["application/json"],
+    };
+    // None of them can be sent by a form, nor by a script of a web page without asking first (CORS), which is refused.
+    if known.iter().any(|known| essence.eq_ignore_ascii_case(known)) {
         Ok(())
     } else {
         Err(Refusal::MediaType)
@@ -259,5 +265,14 @@ mod tests {
         let at = |path: &str| judge(tcp, &Method::POST, path, &content);
         assert_eq!(at("/v1/connections/mail/execute"), Ok(()));
         assert_eq!(at("/v1/connections/mail/query"), Err(Refusal::MediaType));
+        for (path, media_type, expected) in [
+            ("/v1/connections/a/create", "text/csv; charset=utf-8", Ok(())),
+            ("/v1/connections/a/delete", "application/x-ndjson", Ok(())),
+            ("/v1/connections/a/create", "text/plain", Err(Refusal::MediaType)),
+            ("/v1/connections/a/query", "text/csv", Err(Refusal::MediaType)),
+        ] {
+            let headers: Vec<_> = base.iter().copied().chain([("content-type", media_type)]).collect();
+            assert_eq!(judge(tcp, &Method::POST, path, &headers), expected, "{path} {media_type}");
+        }
     }
 }

@@ -94,7 +94,7 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::MediaType => Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
-            "A request with a body must be JSON. Send 'Content-Type: application/json'.",
+            "A request with a body must be JSON. Send 'Content-Type: application/json'; create, update and delete also take application/x-ndjson and text/csv.",
         ),
     }
 }
@@ -142,5 +142,36 @@ mod tests {
             assert_eq!(request_id(&headers) == given, taken, "{given:?}");
         }
         assert_eq!(new_request_id().len(), 36);
+    }
+
+    /// The process lives, the caller is told in public words, and what the panic said of a secret is not its value.
+    #[tokio::test]
+    async fn a_panic_stays_in_its_request() {
+        use tower::ServiceExt;
+        let metrics = crate::telemetry::Metrics::new();
+        let layers = Arc::new(Layers { guard: Guard::new("right".into(), &[1234]), metrics });
+        let panicking = async || -> &'static str {
+            let secret = crate::secret::Secret::from("canary-of-a-panic");
+            panic!("on purpose, with {secret:?}")
+        };
+        let router = axum::Router::new()
+            .route("/v1/panics", axum::routing::get(panicking))
+            .route("/v1/works", axum::routing::get(async || "well"))
+            .layer(axum::middleware::from_fn_with_state(layers, around));
+        for (path, status) in [("/v1/panics", 500), ("/v1/works", 200), ("/v1/panics", 500)] {
+            let mut request = Request::builder()
+                .uri(path)
+                .header("host", "localhost")
+                .body(axum::body::Body::empty())
+                .expect("a plain request");
+            request.extensions_mut().insert(Via::Unix { user: Some(1234) });
+            let response = router.clone().oneshot(request).await.expect("infallible");
+            assert_eq!(response.status(), status, "{path}");
+            assert!(response.headers().contains_key("x-request-id"));
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.expect("a small body");
+            let body = String::from_utf8_lossy(&body);
+            assert_eq!(body.contains("internal_error"), status == 500, "{body}");
+            assert!(!body.contains("purpose") && !body.contains("canary"), "{body}");
+        }
     }
 }

@@ -11,6 +11,7 @@ mod reload;
 mod routes;
 mod server;
 mod token_file;
+mod written;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

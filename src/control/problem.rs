@@ -48,6 +48,9 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<Object>)]
     pub faults: Vec<Fault>,
+    /// The run that is in the way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
     /// When to come back; also in the `Retry-After` header.
     #[serde(skip)]
     pub retry_after: Option<Duration>,
@@ -71,6 +74,7 @@ impl Problem {
             aadsts: None,
             correlation_id: None,
             faults: Vec::new(),
+            run_id: None,
             retry_after: None,
             log: None,
         }

@@ -1,17 +1,15 @@
-//! Many requests in few calls: `$batch`, 20 a call, each part with its own answer, wait and repeat. Never promises an
-//! order of execution: Graph runs the parts of a call side by side.
+//! One `$batch` call: up to 20 parts, each with its own answer, wait and verdict. Never decides which parts go into a call
+//! (`bulk.rs` does) and never sends a part again by itself.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Method;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::batch_parts::{Part, PartAnswer, parse_answer, write_call};
-use super::bounds::{bounded, time_left};
+use super::bounds::time_left;
 use super::checked_url::CheckedUrl;
 use super::client::GraphClient;
 use super::governor::Governor;
@@ -22,47 +20,25 @@ use super::{CallContext, Effect, GraphAnswer, GraphError, GraphRefusal, GraphReq
 use crate::token::TokenGeneration;
 
 /// Most parts of one call (Graph, "Combine multiple HTTP requests using JSON batching").
-const PARTS_PER_CALL: usize = 20;
+pub(super) const PARTS_PER_CALL: usize = 20;
 /// Most bytes of part bodies in one call. Graph takes 4 MiB a request; the rest is for escapes and headers.
 const BYTES_PER_CALL: usize = 3 * 1024 * 1024;
-/// Calls of one batch in the air, over all mailboxes.
-const CALLS_AT_ONCE: usize = 4;
 
-type PartResult = Result<GraphAnswer, GraphError>;
+pub(super) type PartResult = Result<GraphAnswer, GraphError>;
+
+/// How Graph runs the parts of a call ("Combine multiple HTTP requests using JSON batching", section on sequencing).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// All at once, as many as the service likes: four at a time in a mailbox.
+    SideBySide,
+    /// Each waits for the one before it (`dependsOn`), so the call takes one place of its mailbox; after a part that
+    /// failed the others answer 424 without having been tried.
+    OneByOne,
+}
 
 impl GraphClient {
-    /// Sends any number of requests and answers each, in order. Requests for one mailbox go one call after the other,
-    /// because Graph runs the parts of a call side by side and counts them against the mailbox; different mailboxes, and
-    /// directory requests, go side by side. Cancelling stops before the next call; what was not sent answers
-    /// [`GraphError::Cancelled`].
-    pub async fn batch(&self, requests: Vec<GraphRequest>, context: &CallContext) -> Vec<PartResult> {
-        let mut results: Vec<Option<PartResult>> = requests.iter().map(|_| None).collect();
-        let mut queues: BTreeMap<String, Vec<Part>> = BTreeMap::new();
-        let mut directory = Vec::new();
-        for (index, request) in requests.into_iter().enumerate() {
-            if let Err(error) = self.check_part(&request) {
-                results[index] = Some(Err(error));
-                continue;
-            }
-            match request.mailbox.as_deref().map(str::to_lowercase) {
-                Some(mailbox) => queues.entry(mailbox).or_default().push(Part::new(index, request)),
-                None => directory.push(Part::new(index, request)),
-            }
-        }
-        let mut work: Vec<Vec<Part>> = queues.into_values().collect();
-        work.extend(split(&mut directory));
-        let calls = Semaphore::new(CALLS_AT_ONCE);
-        let answered = join_all(work.into_iter().map(|queue| self.run_queue(queue, &calls, context))).await;
-        for (index, result) in answered.into_iter().flatten() {
-            results[index] = Some(result);
-        }
-        let unanswered =
-            || Err(GraphError::BadAnswer { what: "a part of the batch has no answer".to_owned() });
-        results.into_iter().map(|result| result.unwrap_or_else(unanswered)).collect()
-    }
-
     /// A part must pass the same checks as a request of its own, because Graph resolves its URL with our token.
-    fn check_part(&self, request: &GraphRequest) -> Result<(), GraphError> {
+    pub(super) fn check_part(&self, request: &GraphRequest) -> Result<(), GraphError> {
         CheckedUrl::below_root(&self.connection().endpoints.graph, &request.path)?;
         match &request.body {
             Some(body) if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() => {
@@ -72,57 +48,13 @@ impl GraphClient {
         }
     }
 
-    /// Sends the parts of one mailbox, call by call, and what has to be repeated as soon as its own wait is over.
-    async fn run_queue(
-        &self,
-        mut waiting: Vec<Part>,
-        calls: &Semaphore,
-        context: &CallContext,
-    ) -> Vec<(usize, PartResult)> {
-        let mut done = Vec::with_capacity(waiting.len());
-        while !waiting.is_empty() {
-            // Boxed like every call: see `exchange`.
-            match Box::pin(self.next_call(&mut waiting, calls, context)).await {
-                Ok(answered) => {
-                    for (part, verdict) in answered {
-                        match verdict {
-                            Verdict::Done(result) => done.push(part.settle(result)),
-                            Verdict::Again(due) => waiting.push(Part { due, ..part }),
-                        }
-                    }
-                }
-                Err(stopped) => {
-                    let rest = std::mem::take(&mut waiting).into_iter();
-                    done.extend(rest.map(|part| part.settle(Err(stopped.clone()))));
-                }
-            }
-        }
-        done
-    }
-
-    /// Waits until a part is due, then sends all that are (at most one call's worth). `Err` ends the queue.
-    async fn next_call(
-        &self,
-        waiting: &mut Vec<Part>,
-        calls: &Semaphore,
-        context: &CallContext,
-    ) -> Result<Vec<(Part, Verdict)>, GraphError> {
-        let earliest = waiting.iter().map(|part| part.due).min().unwrap_or_else(Instant::now);
-        bounded(context, tokio::time::sleep_until(earliest)).await?;
-        let _call = bounded(context, calls.acquire()).await?.map_err(|_| GraphError::Cancelled)?;
-        let now = Instant::now();
-        let mut due = Vec::new();
-        waiting.sort_by_key(|part| (part.due > now, part.index));
-        let ready = waiting.iter().take_while(|part| part.due <= now).count().max(1);
-        due.extend(waiting.drain(..one_call(&waiting[..ready])));
-        for part in &mut due {
-            part.progress.attempts += 1;
-        }
-        Ok(self.call(due, context).await)
-    }
-
     /// One call, and what it means for each part.
-    async fn call(&self, parts: Vec<Part>, context: &CallContext) -> Vec<(Part, Verdict)> {
+    pub(super) async fn call(
+        &self,
+        parts: Vec<Part>,
+        order: Order,
+        context: &CallContext,
+    ) -> Vec<(Part, Verdict)> {
         if let [_] = parts[..] {
             let only = parts.into_iter().map(|part| async {
                 let answer = self.send(part.request.clone(), context).await;
@@ -130,7 +62,7 @@ impl GraphClient {
             });
             return join_all(only).await;
         }
-        let body = match write_call(&parts) {
+        let body = match write_call(&parts, order) {
             Ok(body) => body,
             Err(error) => {
                 let error =
@@ -149,8 +81,10 @@ impl GraphClient {
         };
         let lane = Governor::capacity(self.connection(), request.mailbox.as_deref());
         // Directory parts are counted by rate, so such a call takes one place; in a mailbox each part that runs is counted.
-        let slots =
-            request.mailbox.as_ref().map_or(1, |_| lane.min(u32::try_from(parts.len()).unwrap_or(lane)));
+        let slots = match (&request.mailbox, order) {
+            (Some(_), Order::SideBySide) => lane.min(u32::try_from(parts.len()).unwrap_or(lane)),
+            _ => 1,
+        };
         let (answers, token) = match self.exchange(&request, context, slots).await {
             Ok((answer, token)) => (parse_answer(&answer.body), token),
             Err(error) => return self.whole_call_failed(parts, &error, Moment::of(context)),
@@ -165,9 +99,18 @@ impl GraphClient {
         let moment = Moment::of(context);
         let mut verdicts = Vec::with_capacity(parts.len());
         let mut refused_token = None;
+        let mut broken_off = false;
         for mut part in parts {
             let verdict = match answers.remove(&part.index) {
-                Some(answer) => self.judge(&mut part, answer, moment, &mut refused_token),
+                // Not tried, because one before it failed: that says nothing about this one.
+                Some(answer) if answer.status == 424 && broken_off => {
+                    part.progress.attempts = part.progress.attempts.saturating_sub(1);
+                    Verdict::Again(moment.now)
+                }
+                Some(answer) => {
+                    broken_off |= order == Order::OneByOne && answer.status >= 300;
+                    self.judge(&mut part, answer, moment, &mut refused_token)
+                }
                 None => self.lost(&mut part, "the batch answer leaves this part out", moment),
             };
             verdicts.push((part, verdict));
@@ -299,31 +242,17 @@ impl Moment {
 
 /// What follows for a part.
 #[derive(Debug)]
-enum Verdict {
+pub(super) enum Verdict {
     Done(PartResult),
     Again(Instant),
 }
 
 /// How many of `parts`, from the first, fit into one call.
-fn one_call(parts: &[Part]) -> usize {
+pub(super) fn one_call<'p>(parts: impl Iterator<Item = &'p Part>) -> usize {
     let mut bytes = 0;
-    let fitting = parts.iter().take(PARTS_PER_CALL).take_while(|part| {
+    let fitting = parts.take(PARTS_PER_CALL).take_while(|part| {
         bytes += part.request.body.as_ref().map_or(0, Bytes::len) + part.request.path.len();
         bytes <= BYTES_PER_CALL
     });
     fitting.count().max(1)
 }
-
-/// Directory requests share nothing that Graph counts by mailbox, so each call's worth is a queue of its own.
-fn split(parts: &mut Vec<Part>) -> Vec<Vec<Part>> {
-    let mut queues = Vec::new();
-    while !parts.is_empty() {
-        let size = one_call(parts);
-        queues.push(parts.drain(..size).collect());
-    }
-    queues
-}
-
-#[cfg(test)]
-#[path = "batch_tests.rs"]
-mod tests;

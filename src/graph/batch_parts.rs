@@ -12,6 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::batch::Order;
 use super::refusal::{PLAIN, URL_SAFE, request_id};
 use super::settle::Progress;
 use super::{GraphAnswer, GraphError, GraphRequest};
@@ -53,6 +54,8 @@ struct WrittenPart<'a> {
     id: String,
     method: &'a str,
     url: String,
+    #[serde(rename = "dependsOn", skip_serializing_if = "Option::is_none")]
+    depends_on: Option<[String; 1]>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<&'a str, &'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,8 +63,8 @@ struct WrittenPart<'a> {
 }
 
 /// The body of one call. The parts' bodies were checked to be JSON and are passed on as they are.
-pub(super) fn write_call(parts: &[Part]) -> Result<Bytes, serde_json::Error> {
-    let mut requests = Vec::with_capacity(parts.len());
+pub(super) fn write_call(parts: &[Part], order: Order) -> Result<Bytes, serde_json::Error> {
+    let mut requests: Vec<WrittenPart<'_>> = Vec::with_capacity(parts.len());
     for Part { index, request, .. } in parts {
         let mut headers: BTreeMap<&str, &str> =
             request.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -73,7 +76,9 @@ pub(super) fn write_call(parts: &[Part]) -> Result<Bytes, serde_json::Error> {
             headers.insert("Content-Type", "application/json");
         }
         let (id, url) = (index.to_string(), format!("/{}", request.path));
-        requests.push(WrittenPart { id, method: request.method.as_str(), url, headers, body });
+        let before = requests.last().filter(|_| order == Order::OneByOne);
+        let depends_on = before.map(|part| [part.id.clone()]);
+        requests.push(WrittenPart { id, method: request.method.as_str(), url, depends_on, headers, body });
     }
     serde_json::to_vec(&WrittenCall { requests }).map(Bytes::from)
 }
@@ -186,7 +191,9 @@ mod tests {
             Part::new(0, request(http::Method::GET, "me/messages?$top=1", None)),
             Part::new(7, request(http::Method::POST, "me/events", Some(r#"{"a": 1.0}"#))),
         ];
-        let written = write_call(&parts).unwrap();
+        let chained = write_call(&parts, Order::OneByOne).unwrap();
+        assert!(std::str::from_utf8(&chained).unwrap().contains(r#""url":"/me/events","dependsOn":["0"],"#));
+        let written = write_call(&parts, Order::SideBySide).unwrap();
         assert_eq!(
             std::str::from_utf8(&written).unwrap(),
             concat!(

@@ -25,7 +25,10 @@ impl Bearer {
                 None => handle.get(wait).await,
             },
             #[cfg(test)]
-            Self::Made(made) => made.get(),
+            Self::Made(made) => {
+                let _not_held_back = made.hold.read().await;
+                made.get()
+            }
         }
     }
 

@@ -383,3 +383,68 @@ async fn a_mailbox_never_has_more_than_four_requests() {
     assert_eq!(most.load(Ordering::SeqCst), 4);
     assert_eq!(Effect::Repeatable, get("me").effect);
 }
+
+/// A request that had its turn, and then waited for a token, meets the gate that closed meanwhile.
+#[tokio::test]
+async fn nothing_is_sent_through_a_gate_that_closed_while_a_token_was_fetched() {
+    let server = Server::start(|_, _| async { answer(200, &[], "{}") }).await;
+    let (client, tokens) = client(&server);
+    let request = || GraphRequest { mailbox: Some("m".to_owned()), ..get("me/messages") };
+    let held = tokens.hold.write().await;
+    let (caller, context2) = (Arc::clone(&client), context());
+    let traffic = context2.traffic.clone();
+    let call = tokio::spawn(async move { caller.send(request(), &context2).await });
+    // It has its place when another one can have only three.
+    until("it has its turn and waits for the token", || {
+        client.metrics().render().contains("graph_waiting{connection=\"Test\"} 0")
+    })
+    .await;
+    let begun = tokio::time::Instant::now();
+    let refusal = GraphRefusal { status: 429, ..GraphRefusal::default() };
+    let decision = Decision::Again { after: Duration::from_millis(400), new_connection: false };
+    client.close_gate(&request(), decision, &refusal);
+    drop(held);
+    call.await.unwrap().unwrap();
+    assert!(begun.elapsed() >= Duration::from_millis(400), "{:?}", begun.elapsed());
+    assert!(traffic.throttled() >= Duration::from_millis(300), "{:?}", traffic.throttled());
+    assert_eq!(server.seen().len(), 1);
+}
+
+/// The directory is told which requests it may refuse first; other services are not asked.
+#[tokio::test]
+async fn bulk_work_in_the_directory_has_a_low_priority() {
+    let server = Server::start(|_, _| async { answer(200, &[], "{}") }).await;
+    let (client, _) = client(&server);
+    let run = context();
+    for path in ["sites/root", "users"].into_iter().chain(std::iter::repeat_n("users?$select=id", 100)) {
+        client.send(get(path), &run).await.unwrap();
+    }
+    let seen = server.seen();
+    let priority =
+        |index: usize| seen[index].headers.get("x-ms-throttle-priority").map(|value| value.to_str().unwrap());
+    assert_eq!((priority(0), priority(1), priority(101)), (None, Some("normal"), Some("low")));
+}
+
+#[tokio::test]
+async fn a_refusal_for_the_whole_tenant_holds_other_mailboxes_back_too() {
+    for (scope, held) in [(Some("Tenant_Application/ReadWrite/a/b"), true), (None, false)] {
+        let server = Server::start(move |number, _| async move {
+            let mut headers = vec![("Retry-After", "0.4")];
+            headers.extend(scope.map(|scope| ("x-ms-throttle-scope", scope)));
+            if number == 0 { answer(429, &headers, REFUSAL) } else { answer(200, &[], "{}") }
+        })
+        .await;
+        let (client, _) = client(&server);
+        let of = |mailbox: &str| GraphRequest { mailbox: Some(mailbox.to_owned()), ..get("me/messages") };
+        let begun = tokio::time::Instant::now();
+        let refused = tokio::spawn({
+            let (client, request) = (Arc::clone(&client), of("a"));
+            async move { client.send(request, &context()).await.map(drop) }
+        });
+        until("it was refused", || client.metrics().render().contains("graph_gate_closed_seconds_total{"))
+            .await;
+        client.send(of("b"), &context()).await.unwrap();
+        assert_eq!(begun.elapsed() >= Duration::from_millis(400), held, "{scope:?}: {:?}", begun.elapsed());
+        refused.await.unwrap().unwrap();
+    }
+}

@@ -3,7 +3,7 @@
 //! ```text
 //! GraphRequest ─ checked_url ─ governor (turns, gates) ─ client (the one authorised send) ─ retry ─┬─ send:  whole answer
 //!                                                                                                  ├─ pages: rows, one page ahead
-//!                                                                                                  └─ batch: 20 a call
+//!                                                                                                  └─ bulk:  20 a call, side by side
 //! ```
 //!
 //! * `checked_url.rs` is the only way to a URL that may carry the token; `attempt.rs` has the one function that sets
@@ -12,6 +12,7 @@
 //!   says so, whatever stopped it.
 //! * `upload.rs` and `download.rs` move contents of any size to and from pre-signed addresses (`presigned.rs`), which never
 //!   get the token.
+//! * `bulk.rs` decides which requests go into which `$batch` call and when, `batch.rs` makes one such call.
 //! * `fetch.rs` receives one page in a task of its own, `scan.rs` cuts it into rows while it arrives, `pages.rs` strings
 //!   pages together.
 
@@ -21,6 +22,7 @@ mod batch_parts;
 mod bearer;
 mod body;
 mod bounds;
+mod bulk;
 mod checked_url;
 mod client;
 mod content_head;
@@ -45,6 +47,7 @@ mod upload_answer;
 #[cfg(test)]
 mod test_support;
 
+pub use bulk::{Announce, Bulk, BulkOptions, BulkOutcome, Finished};
 pub use client::GraphClient;
 pub use digests::{Digests, KnownDigest};
 pub use download::{Download, DownloadRequest, Verified};

@@ -72,7 +72,7 @@ pub struct GraphAnswer {
 }
 
 /// Graph's own words about a refusal, cleaned and cut.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GraphRefusal {
     /// HTTP status.
@@ -82,7 +82,7 @@ pub struct GraphRefusal {
     /// `error.message`.
     pub message: String,
     /// `request-id`, for a support request.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// How far it reaches, when it is for too many requests.
     #[serde(skip)]

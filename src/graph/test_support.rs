@@ -38,6 +38,8 @@ use crate::token::{AccessToken, TokenError};
 pub(super) struct MadeTokens {
     renewed: Arc<AtomicU64>,
     pub(super) claims: Arc<Mutex<Vec<Option<String>>>>,
+    /// Whoever has it for writing keeps tokens back.
+    pub(super) hold: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl MadeTokens {

@@ -18,7 +18,7 @@ use super::presigned::{Ask, NoAnswer, PresignedUrl};
 use super::refusal::{parse_refusal, request_id};
 use super::retry::{Attempt, Decision, Happened, decide, random_jitter, retry_after};
 use super::upload_answer::{Step, of_piece, of_state, upload_url};
-use super::{CallContext, GraphAnswer, GraphError, GraphRequest};
+use super::{CallContext, GraphAnswer, GraphError, GraphRequest, Traffic};
 
 /// Sessions that are begun for one content, when the service forgets one.
 const SESSIONS: u32 = 3;
@@ -67,7 +67,7 @@ pub struct Uploaded {
 
 /// How one session ended.
 enum Ended {
-    Done(Uploaded),
+    Done(Box<Uploaded>),
     /// The service does not know the session any more.
     Gone,
 }
@@ -100,11 +100,11 @@ impl GraphClient {
             // Boxed like every call: see `exchange`.
             match Box::pin(sending.run(content)).await {
                 Ok(Ended::Done(uploaded)) => {
-                    session.is_over();
-                    return Ok(uploaded);
+                    session.close();
+                    return Ok(*uploaded);
                 }
                 Ok(Ended::Gone) => {
-                    session.is_over();
+                    session.close();
                     if !content.can_rewind() {
                         let what = "the service has dropped the upload session, and the content cannot be read a second time; send it again";
                         return Err(GraphError::Unreachable { what: what.to_owned() });
@@ -133,7 +133,7 @@ struct Session {
 
 impl Session {
     /// There is nothing to take back.
-    fn is_over(mut self) {
+    fn close(mut self) {
         self.open = false;
     }
 
@@ -155,11 +155,12 @@ impl Drop for Session {
 }
 
 async fn take_back(client: Arc<GraphClient>, url: PresignedUrl) {
-    let context = CallContext::new(
-        crate::secret::random_hex(16),
-        tokio_util::sync::CancellationToken::new(),
-        tokio::time::Instant::now() + TAKE_BACK,
-    );
+    let context = CallContext {
+        request_id: crate::secret::random_hex(16),
+        cancel: tokio_util::sync::CancellationToken::new(),
+        deadline: tokio::time::Instant::now() + TAKE_BACK,
+        traffic: Traffic::new(),
+    };
     let ask = Ask {
         method: Method::DELETE,
         url: &url,
@@ -220,7 +221,9 @@ impl Sending<'_> {
             let end = at + rest.len() as u64;
             let step = match self.put(at, total, rest).await? {
                 Ok(answered) => match of_piece(answered.status, &answered.headers, &answered.body) {
-                    Step::Done if end == total => return Ok(Ended::Done(self.done(Some(answered)))),
+                    Step::Done if end == total => {
+                        return Ok(Ended::Done(Box::new(self.done(Some(answered)))));
+                    }
                     Step::Done => Step::AskState,
                     Step::Later => {
                         maybe_done |= end == total && answered.status != 429;
@@ -251,11 +254,11 @@ impl Sending<'_> {
                     at = next;
                     if at == total {
                         // Everything is there and the answer that says so was lost.
-                        return Ok(Ended::Done(self.done(None)));
+                        return Ok(Ended::Done(Box::new(self.done(None))));
                     }
                     maybe_done = false;
                 }
-                Step::Gone if maybe_done => return Ok(Ended::Done(self.done(None))),
+                Step::Gone if maybe_done => return Ok(Ended::Done(Box::new(self.done(None)))),
                 Step::Gone => return Ok(Ended::Gone),
                 Step::Refused(error) => return Err(error),
                 _ => {

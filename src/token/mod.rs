@@ -40,9 +40,13 @@ mod model_tests;
 #[cfg(test)]
 mod model_world_tests;
 #[cfg(test)]
+mod redaction_tests;
+#[cfg(test)]
 mod store_flow_tests;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod trouble_tests;
 
 pub use claims::{TokenClaims, read_claims};
 pub use forecast::{Credential, CredentialForecast};

@@ -122,9 +122,31 @@ fn with_earlier(newest: &str, earlier: Option<&str>) -> String {
     std::iter::once(newest).chain(earlier).collect::<Vec<_>>().join(SEED_SEPARATOR)
 }
 
-/// When a token found at start is to be refreshed: one that is overdue but still works waits a moment, so that an
-/// agent that was off for a while does not refresh all its connections in the same second.
-pub(super) fn spread(due: Timestamp, now: Timestamp, usable: bool) -> Timestamp {
-    const SPREAD: Duration = Duration::from_secs(60);
-    if usable && due <= now { now.plus(SPREAD.mul_f64(chance())) } else { due }
+/// When a token found at start is to be refreshed: one that is overdue but still works (for `usable`) waits a moment, so
+/// that an agent that was off for a while does not refresh all its connections in the same second. It was perhaps overdue
+/// because the answer to its refresh was lost in a crash: then the used refresh token must be sent again soon, because
+/// providers stricter than Entra honour it for half a minute or a minute only. `chance`: from 0 to 1.
+pub(super) fn spread(due: Timestamp, now: Timestamp, usable: Duration, chance: f64) -> Timestamp {
+    const SPREAD: Duration = Duration::from_secs(15);
+    if due <= now { now.plus(SPREAD.mul_f64(chance).min(usable)) } else { due }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overdue_token_waits_a_moment_and_never_longer_than_it_lives() {
+        let now = Timestamp::from_seconds(1_700_000_000);
+        let (past, future) = (now.minus(Duration::from_secs(1)), now.plus(Duration::from_secs(1)));
+        let hour = Duration::from_secs(3600);
+        assert_eq!(spread(future, now, hour, 1.0), future);
+        assert_eq!(spread(past, now, hour, 0.0), now);
+        assert!(
+            spread(past, now, hour, 1.0) <= now.plus(Duration::from_secs(20)),
+            "well inside a grace of 30 s"
+        );
+        assert_eq!(spread(past, now, Duration::from_secs(2), 1.0), now.plus(Duration::from_secs(2)));
+        assert_eq!(spread(past, now, Duration::ZERO, 1.0), now);
+    }
 }

@@ -26,7 +26,12 @@ pub(super) struct Held {
 impl Held {
     /// Whether it may be handed out at `now`: more than the margin is left.
     pub(super) fn is_usable(&self, now: Timestamp, minimum_validity: Duration) -> bool {
-        self.token.expires_at.until(now) > margin(self.lifetime(), minimum_validity)
+        !self.usable_for(now, minimum_validity).is_zero()
+    }
+
+    /// How long it may still be handed out.
+    pub(super) fn usable_for(&self, now: Timestamp, minimum_validity: Duration) -> Duration {
+        self.token.expires_at.until(now).saturating_sub(margin(self.lifetime(), minimum_validity))
     }
 
     pub(super) fn lifetime(&self) -> Duration {

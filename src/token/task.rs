@@ -292,8 +292,8 @@ impl ConnectionTask {
         let now = self.context.clock.now();
         self.known = stored;
         if let Some(mut held) = self.held(&self.known) {
-            let usable = held.is_usable(now, self.context.refresh.minimum_validity);
-            held.refresh_due = held.refresh_due.map(|due| opening::spread(due, now, usable));
+            let usable = held.usable_for(now, self.context.refresh.minimum_validity);
+            held.refresh_due = held.refresh_due.map(|due| opening::spread(due, now, usable, chance()));
             self.go(|state| state.adopt(held));
             if self.context.verifier_waits(&self.known) {
                 self.go(TokenState::reconsider);

@@ -222,10 +222,22 @@ pub(super) enum Next {
     Cut,
     /// Waits for [`FakeEndpoint::release`], then serves tokens.
     Hold,
+    /// Rotates nothing, sends these bytes and closes.
+    Raw(&'static [u8]),
 }
 
-/// A token endpoint with rotating refresh tokens. Strict: a refresh token that was used before is refused for ever,
-/// and counted.
+/// What a refresh token that has been used is still good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rotation {
+    /// Nothing.
+    Strict,
+    /// Everything, as Entra documents it.
+    Lenient,
+    /// The one before the newest may be sent again for so long after its first use; any other ends the sign-in.
+    Grace(Duration),
+}
+
+/// A token endpoint with rotating refresh tokens. A refresh token that is refused because it was used before is counted.
 #[derive(Clone, Debug)]
 pub(super) struct FakeEndpoint {
     pub(super) authority: Url,
@@ -234,7 +246,7 @@ pub(super) struct FakeEndpoint {
 
 #[derive(Debug)]
 struct Inner {
-    strict: bool,
+    rotation: Rotation,
     lifetime: u64,
     state: Mutex<Issued>,
     release: tokio::sync::Notify,
@@ -243,6 +255,8 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Issued {
     current: String,
+    /// The one before, and when it was first used.
+    previous: Option<(String, std::time::Instant)>,
     used: Vec<String>,
     count: u64,
     posts: Vec<String>,
@@ -254,10 +268,16 @@ struct Issued {
 impl FakeEndpoint {
     /// Serves from now on; `first` is the refresh token in force.
     pub(super) async fn start(strict: bool, lifetime: u64, first: &str) -> Self {
+        let rotation = if strict { Rotation::Strict } else { Rotation::Lenient };
+        Self::start_with(rotation, lifetime, first).await
+    }
+
+    /// As [`Self::start`], with another way of treating used tokens.
+    pub(super) async fn start_with(rotation: Rotation, lifetime: u64, first: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
         let state = Mutex::new(Issued { current: first.to_owned(), ..Issued::default() });
-        let inner = Arc::new(Inner { strict, lifetime, state, release: tokio::sync::Notify::new() });
+        let inner = Arc::new(Inner { rotation, lifetime, state, release: tokio::sync::Notify::new() });
         let server = Self { authority, inner };
         let serving = server.clone();
         tokio::spawn(async move {
@@ -275,6 +295,15 @@ impl FakeEndpoint {
     /// The request that is being held will be refused, as one with a token that somebody else has used up.
     pub(super) fn refuse_held(&self) {
         self.inner.state.lock().unwrap().current = "used up by a sibling".to_owned();
+    }
+
+    /// A sibling, which has the same tokens, refreshes: its new access and refresh token.
+    pub(super) fn refresh_as_a_sibling(&self) -> (String, String) {
+        let current = self.current_refresh_token();
+        let (status, _) = self.answer(&format!("grant_type=refresh_token&refresh_token={current}"));
+        assert_eq!(status, 200);
+        let state = self.inner.state.lock().unwrap();
+        (format!("at-{}", state.count), state.current.clone())
     }
 
     pub(super) fn release(&self) {
@@ -319,6 +348,10 @@ impl FakeEndpoint {
                     self.inner.release.notified().await;
                     self.answer(&body)
                 }
+                Some(Next::Raw(bytes)) => {
+                    let _the_other_side_may_have_gone = stream.write_all(bytes).await;
+                    return;
+                }
                 None => self.answer(&body),
             };
             let head = format!(
@@ -347,13 +380,28 @@ impl FakeEndpoint {
             );
         }
         let given = form["refresh_token"].clone();
-        if given != state.current && (self.inner.strict || !state.used.contains(&given)) {
-            if state.used.contains(&given) {
-                state.reused += 1;
+        let known = state.used.contains(&given);
+        let allowed = match self.inner.rotation {
+            _ if given == state.current => true,
+            Rotation::Strict => false,
+            Rotation::Lenient => known,
+            Rotation::Grace(grace) => state
+                .previous
+                .as_ref()
+                .is_some_and(|(token, used)| *token == given && used.elapsed() <= grace),
+        };
+        if !allowed {
+            state.reused += u32::from(known);
+            if matches!(self.inner.rotation, Rotation::Grace(_)) {
+                state.current = "the sign-in has ended".to_owned();
+                state.previous = None;
             }
             return (400, r#"{"error":"invalid_grant","error_codes":[70008]}"#.to_owned());
         }
         let old = std::mem::replace(&mut state.current, format!("rt-{number}"));
+        if old == given {
+            state.previous = Some((given, std::time::Instant::now()));
+        }
         state.used.push(old);
         let answer = format!(
             r#"{{"token_type":"Bearer","expires_in":{lifetime},"access_token":"at-{number}","refresh_token":"rt-{number}"}}"#
@@ -380,6 +428,12 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(S
         let mut chunk = [0u8; 4096];
         match stream.read(&mut chunk).await {
             Ok(0) | Err(_) => return None,
+            // The start of a TLS handshake: a server that speaks none says so in plain text and goes.
+            Ok(_) if buffer.is_empty() && chunk[0] == 0x16 => {
+                let _the_other_side_may_have_gone =
+                    stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+                return None;
+            }
             Ok(count) => buffer.extend_from_slice(&chunk[..count]),
         }
     }

@@ -7,11 +7,15 @@ use serde_json::json;
 
 use crate::support::{Agent, Setup, delegated};
 
-/// "Must show" 3, second part. `O365_AGENT_KILLS` sets another count.
+/// "Must show" 3, second part. `O365_AGENT_KILLS` sets another count; `O365_AGENT_NIGHTLY` takes 1,000.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hundred_kills_lose_no_token_and_tear_no_store() {
-    let kills: u32 =
-        std::env::var("O365_AGENT_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(300);
+    let nightly = std::env::var_os("O365_AGENT_NIGHTLY").map(|_| 1000);
+    let kills: u32 = std::env::var("O365_AGENT_KILLS")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .or(nightly)
+        .unwrap_or(300);
     let sandbox = o365_sandbox::Sandbox::start(SandboxOptions::default());
     let setup = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", ""));
     let conf = "[Logging]\nFormat=json\nLevel=info\n";

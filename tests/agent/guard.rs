@@ -40,6 +40,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("POST", "/v1/connections/{name}/activities/{activity}/run"),
     ("GET", "/v1/runs"),
     ("GET", "/v1/runs/{id}"),
+    ("GET", "/v1/runs/{id}/results"),
     ("DELETE", "/v1/runs/{id}"),
 ];
 

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
 mod activities;
+mod bulk;
+mod canaries;
 mod canary;
 mod cli;
 mod conditions;
@@ -15,3 +17,5 @@ mod process;
 mod support;
 mod throttling;
 mod tokens;
+mod views;
+mod writes;

@@ -65,3 +65,41 @@ async fn a_full_disk_degrades_and_heals() {
     drop(agent);
     drop(small);
 }
+
+/// Row 2, for the log: a log that cannot be written (a full disk, a journal that has gone) stops nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let sandbox = tenant();
+    let setup = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", ""));
+    // A first start writes the settings file.
+    drop(crate::support::Agent::spawn(setup.path(), "state", "[Logging]\nFormat=json\nLevel=trace\n", &[]));
+    let state = setup.path().join("state");
+    std::fs::remove_file(state.join("control-address")).unwrap();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut agent = Command::new(crate::support::BINARY)
+        .args(["run", "--config"])
+        .arg(setup.path().join("state.conf"))
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    eventually("the agent is ready", async || state.join("control-address").exists()).await;
+    let address = std::fs::read_to_string(state.join("control-address")).unwrap();
+    let token = std::fs::read_to_string(state.join("control-token")).unwrap();
+    for path in ["query", "refresh", "query"] {
+        let answer = crate::support::client()
+            .post(format!("http://{}/v1/connections/mail/{path}", address.trim()))
+            .header("authorization", format!("Bearer {}", token.trim()))
+            .header("content-type", "application/json")
+            .body(if path == "query" {
+                json!({"object": "Messages", "limit": 1}).to_string()
+            } else {
+                String::new()
+            })
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    assert!(Command::new("kill").args(["-TERM", &agent.id().to_string()]).status().unwrap().success());
+    assert_eq!(agent.wait().unwrap().code(), Some(0));
+}

@@ -1,5 +1,5 @@
-//! Rows 2, 3 and 4: every open, fsync and rename of a refresh fails once, or is the process's last; and the order of the
-//! system calls of a commit. strace injects, so that the product has no code for it.
+//! Rows 2, 3 and 4: every open, write, fsync and rename of a refresh fails once, or is the process's last; and the order
+//! of the system calls of a commit. strace injects, so that the product has no code for it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -71,9 +71,18 @@ async fn every_failing_system_call_of_a_refresh_is_survived() {
     let mut agent = Agent::spawn(setup.path(), "state", CONF, &[]);
     agent.await_state("mail", "ok").await;
     let mut points = 0;
-    for (call, error) in
-        [("fsync", "EIO"), ("rename", "ENOSPC"), ("openat", "EIO"), ("openat", "ENOSPC"), ("openat", "EINTR")]
-    {
+    let mut kinds = Vec::new();
+    for (call, error) in [
+        ("fsync", "EIO"),
+        ("rename", "ENOSPC"),
+        ("rename", "EIO"),
+        ("openat", "EIO"),
+        ("openat", "ENOSPC"),
+        ("openat", "EINTR"),
+        ("pwrite64", "EIO"),
+        ("pwrite64", "ENOSPC"),
+        ("pwrite64", "EINTR"),
+    ] {
         for number in 1..40 {
             let inject = format!("inject={call}:error={error}:when={number}");
             let tracer = Tracer::attach(&agent, &["-e", &format!("trace={call}"), "-e", &inject]);
@@ -83,6 +92,7 @@ async fn every_failing_system_call_of_a_refresh_is_survived() {
                 break;
             }
             points += 1;
+            kinds.push((call, error));
             // The caller is told: it has its token, or the reason why not.
             let told =
                 answer.status == 200 || answer.json()["detail"].as_str().is_some_and(|text| text.len() > 20);
@@ -94,7 +104,9 @@ async fn every_failing_system_call_of_a_refresh_is_survived() {
             .await;
         }
     }
-    assert!(points >= 5, "only {points} calls were made to fail");
+    eprintln!("{points} points failed and were survived");
+    kinds.dedup();
+    assert_eq!(kinds.len(), 9, "each kind of failure was met: {kinds:?}");
     agent.stop();
     let agent = Agent::spawn(setup.path(), "state", CONF, &[]);
     works(&agent).await;
@@ -108,7 +120,7 @@ async fn a_kill_at_every_system_call_of_a_refresh_is_survived() {
     let sandbox = Sandbox::start(SandboxOptions::default());
     let setup = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", ""));
     let mut points = 0;
-    for call in ["fsync", "rename", "openat"] {
+    for call in ["fsync", "rename", "openat", "pwrite64"] {
         for number in 1..40 {
             let mut agent = Agent::spawn(setup.path(), "state", CONF, &[]);
             agent.await_state("mail", "ok").await;
@@ -136,7 +148,8 @@ async fn a_kill_at_every_system_call_of_a_refresh_is_survived() {
             assert!(!again.log().contains("corrupt"), "{call} {number}");
         }
     }
-    assert!(points >= 4, "only {points} kills hit");
+    eprintln!("{points} kills at system calls were survived");
+    assert!(points >= 6, "only {points} kills hit");
 }
 
 /// Row 4: write, fsync(file), rename, fsync(folder), and only then the answer.
@@ -145,7 +158,7 @@ async fn a_commit_is_durable_before_anybody_hears_of_it() {
     let sandbox = Sandbox::start(SandboxOptions { rotation: Rotation::Strict, ..SandboxOptions::default() });
     let agent = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", "")).conf(CONF).start();
     agent.await_state("mail", "ok").await;
-    let tracer = Tracer::attach(&agent, &["-e", "trace=write,writev,sendto,fsync,rename"]);
+    let tracer = Tracer::attach(&agent, &["-e", "trace=pwrite64,write,writev,sendto,fsync,rename"]);
     for _ in 0..5 {
         agent.call(http::Method::POST, "/v1/connections/mail/refresh", &[], None).await.expect(200);
     }
@@ -154,7 +167,7 @@ async fn a_commit_is_durable_before_anybody_hears_of_it() {
     let mut commits = 0;
     for line in seen.lines() {
         let next = match stage {
-            0 => line.contains("write(") && line.contains(".tmp>"),
+            0 => line.contains("pwrite64(") && line.contains(".tmp>"),
             1 => line.contains("fsync(") && line.contains(".tmp>"),
             2 => line.contains("rename(") && line.contains("/tokens/"),
             3 => line.contains("fsync(") && line.contains("/tokens>"),

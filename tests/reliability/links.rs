@@ -113,3 +113,102 @@ async fn planted_links_and_pipes_hurt_neither_victims_nor_the_agent() {
         assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious", "{kind} at mail.json{suffix}");
     }
 }
+
+/// Plants `kind` at `path`, leading to `victim`.
+fn plant(kind: &str, path: &Path, victim: &Path) {
+    match kind {
+        "symlink" => std::os::unix::fs::symlink(victim, path).unwrap(),
+        "hard" => std::fs::hard_link(victim, path).unwrap(),
+        "fifo" => {
+            assert!(Command::new("mkfifo").args(["-m", "600"]).arg(path).status().unwrap().success());
+        }
+        "endless" => std::os::unix::fs::symlink("/dev/zero", path).unwrap(),
+        _ => std::fs::create_dir(path).unwrap(),
+    }
+}
+
+/// Row 7: drop-ins, before the start and while the agent runs, and written through the control port.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planted_drop_ins_are_named_and_hurt_nobody() {
+    let sandbox = tenant();
+    let setup = Setup::new().drop_in("good.yaml", &delegated(&sandbox, "good", ""));
+    let victim = setup.path().join("victim");
+    std::fs::write(&victim, "precious: 1\n").unwrap();
+    let kinds = ["symlink", "hard", "fifo", "endless", "folder"];
+    for kind in kinds {
+        plant(kind, &setup.path().join(format!("agent.d/early-{kind}.yaml")), &victim);
+    }
+    let agent = setup.start();
+    agent.await_state("good", "ok").await;
+    for kind in kinds {
+        plant(kind, &agent.drop_in_directory().join(format!("late-{kind}.yaml")), &victim);
+    }
+    let report = agent.call(http::Method::POST, "/v1/agent/reload", &[], None).await.expect(200);
+    let faults = report["faults"].to_string();
+    for kind in kinds {
+        for when in ["early", "late"] {
+            assert!(faults.contains(&format!("{when}-{kind}.yaml")), "{when} {kind}: {faults}");
+        }
+    }
+    // A new connection whose file name is taken by a link is not written through it.
+    plant("symlink", &agent.drop_in_directory().join("planted.yaml"), &victim);
+    let document =
+        serde_json::json!({"AuthScheme": "AzureAD", "InitiateOAuth": "OFF", "OAuthAccessToken": "x"});
+    let made = agent.call(http::Method::PUT, "/v1/connections/planted", &[], Some(document)).await;
+    assert!(made.status == 201 || made.status >= 400, "{}", made.text());
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious: 1\n");
+    let query = serde_json::json!({"object": "Messages", "fields": ["id"], "limit": 1});
+    agent.post("/v1/connections/good/query", query).await.expect(200);
+}
+
+/// Row 7: temporary files and the agent's own files in its state directory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn planted_temporary_files_are_not_written_through() {
+    let sandbox = tenant();
+    let setup = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", ""));
+    let conf = "[Logging]\nFormat=json\nLevel=info\n";
+    let mut agent = Agent::spawn(setup.path(), "state", conf, &[]);
+    agent.await_state("mail", "ok").await;
+    agent.stop();
+    let (victim, tokens) = (setup.path().join("victim"), setup.path().join("state/tokens"));
+    std::fs::write(&victim, "precious").unwrap();
+    std::fs::set_permissions(&victim, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut entries = std::fs::read_dir(&tokens).unwrap().map(|entry| entry.unwrap().file_name());
+    let store = entries.find(|name| name.to_string_lossy().ends_with(".json")).unwrap();
+    let planted: Vec<_> = ["symlink", "hard", "fifo"]
+        .iter()
+        .enumerate()
+        .map(|(number, kind)| {
+            let path = tokens.join(format!(".{}.00000000000{number}.tmp", store.to_string_lossy()));
+            plant(kind, &path, &victim);
+            path
+        })
+        .collect();
+    let address = setup.path().join("state/control-address");
+    std::fs::remove_file(&address).unwrap();
+    let mut agent = Agent::spawn(setup.path(), "state", conf, &[]);
+    agent.await_state("mail", "ok").await;
+    for _ in 0..5 {
+        agent.call(http::Method::POST, "/v1/connections/mail/refresh", &[], None).await.expect(200);
+    }
+    agent.stop();
+    // The next start replaces a link that stands where the address of the port is written.
+    std::fs::remove_file(&address).unwrap();
+    std::os::unix::fs::symlink(&victim, &address).unwrap();
+    let started = Command::new(BINARY)
+        .args(["run", "--config"])
+        .arg(setup.path().join("state.conf"))
+        .stderr(Stdio::null())
+        .spawn();
+    let mut started = started.unwrap();
+    eventually("the address is written", async || {
+        !address.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
+    })
+    .await;
+    started.kill().unwrap();
+    started.wait().unwrap();
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+    for path in planted {
+        assert!(path.symlink_metadata().is_err(), "left over: {}", path.display());
+    }
+}

@@ -7,6 +7,9 @@ mod faults;
 mod links;
 mod locks;
 mod neighbours;
+mod provider;
+mod restarts;
+mod soak;
 #[allow(dead_code, reason = "shared with the other test binary, which uses the rest")]
 #[path = "../agent/support.rs"]
 mod support;

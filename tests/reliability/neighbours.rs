@@ -8,47 +8,63 @@ use serde_json::json;
 
 use crate::support::{Agent, Setup, delegated, tenant};
 
-async fn p99(agent: &Agent, calls: usize) -> Duration {
-    let mut took = Vec::new();
-    for _ in 0..calls {
-        let began = Instant::now();
-        let query = json!({"object": "Messages", "fields": ["id"], "limit": 1});
-        agent.post("/v1/connections/quick/query", query).await.expect(200);
-        took.push(began.elapsed());
-    }
-    took.sort();
-    took[calls * 99 / 100]
+async fn took(agent: &Agent) -> Duration {
+    let began = Instant::now();
+    let query = json!({"object": "Messages", "fields": ["id"], "limit": 1});
+    agent.post("/v1/connections/quick/query", query).await.expect(200);
+    began.elapsed()
 }
 
+fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+/// Row 22. Two agents stand in the same noise of the same machine, and their calls alternate: one has a connection whose
+/// token request hangs, the other does not. Five rounds, of which the middle one counts: a delay that comes from the
+/// hanging request is there in every round, one that comes from another process of the machine is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hanging_token_server_delays_no_other_connection() {
     let sandbox = tenant();
-    let agent = Setup::new()
-        .conf("[Logging]\nLevel=info\n")
-        .drop_in("q.yaml", &delegated(&sandbox, "quick", ""))
-        .drop_in("s.yaml", &delegated(&sandbox, "slow", ""))
-        .start();
-    agent.await_state("quick", "ok").await;
-    agent.await_state("slow", "ok").await;
-    p99(&agent, 50).await;
-    let before = p99(&agent, 300).await;
-    sandbox.inject(Fault {
-        target: FaultTarget::Token,
-        times: 1,
-        action: FaultAction::Delay(Duration::from_secs(30)),
-    });
-    let url = format!("{}/v1/connections/slow/refresh", agent.base);
-    let bearer = format!("Bearer {}", agent.token);
+    let start = || {
+        Setup::new()
+            .conf("[Logging]\nLevel=info\n[Refresh]\nRequestTimeoutSeconds=120\n")
+            .drop_in("q.yaml", &delegated(&sandbox, "quick", ""))
+            .drop_in("s.yaml", &delegated(&sandbox, "slow", ""))
+            .start()
+    };
+    let (control, subject) = (start(), start());
+    for agent in [&control, &subject] {
+        agent.await_state("quick", "ok").await;
+        agent.await_state("slow", "ok").await;
+        for _ in 0..50 {
+            took(agent).await;
+        }
+    }
+    sandbox.inject(Fault { target: FaultTarget::Token, times: u32::MAX, action: FaultAction::Hang });
+    let url = format!("{}/v1/connections/slow/refresh", subject.base);
+    let bearer = format!("Bearer {}", subject.token);
     let hanging = tokio::spawn(async move {
         crate::support::client().post(url).header("authorization", bearer).send().await
     });
-    crate::support::eventually("the request hangs", async || agent.state_of("slow").await == "refreshing")
+    crate::support::eventually("the request hangs", async || subject.state_of("slow").await == "refreshing")
         .await;
-    let during = p99(&agent, 300).await;
+    let mut differences = Vec::new();
+    for _ in 0..5 {
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        for _ in 0..crate::size(200, 1000) {
+            without.push(took(&control).await);
+            with.push(took(&subject).await);
+        }
+        let (without, with) = (p99(without), p99(with));
+        eprintln!("p99 without {without:?}, with a hanging token server {with:?}");
+        differences.push(with.saturating_sub(without));
+    }
+    assert_eq!(subject.state_of("slow").await, "refreshing", "it has hung all the time");
+    assert_eq!(sandbox.stats().token_posts, 1);
     hanging.abort();
-    eprintln!("p99 before {before:?}, during {during:?}");
-    // 10 ms is the promise; a busy machine of two cores gets room for its own noise.
-    assert!(during <= before + before / 2 + Duration::from_millis(25), "{during:?} after {before:?}");
+    differences.sort();
+    assert!(differences[2] <= Duration::from_millis(10), "{differences:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 //! No device code, authorization code, state, PKCE verifier or token of a sign-in is found in anything the agent said.
 
-use base64::Engine;
 use http::Method;
 use serde_json::json;
 
@@ -52,14 +51,5 @@ async fn no_secret_of_a_sign_in_is_found_in_log_or_answers() {
     canaries.sort();
     canaries.dedup();
     assert!(canaries.len() >= 6, "{} canaries", canaries.len());
-    for canary in &canaries {
-        let percent: String = url::form_urlencoded::byte_serialize(canary.as_bytes()).collect();
-        let base64 = base64::engine::general_purpose::STANDARD.encode(canary);
-        for form in [canary.as_str(), &percent, base64.trim_end_matches('=')] {
-            if let Some(at) = said.find(form) {
-                let line = said[..at].rfind('\n').unwrap_or(0);
-                panic!("a secret got out: …{}", &said[line..(at + 8).min(said.len())]);
-            }
-        }
-    }
+    crate::canaries::expect_nowhere(&said, &canaries);
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
 mod browser;
+#[path = "../agent/canaries.rs"]
+mod canaries;
 mod canary;
 mod command;
 mod device;

@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug)]
 pub(super) enum Delivered {
     Value(Value),
-    Content(StreamedContent),
+    Content(Box<StreamedContent>),
 }
 
 /// A content that the caller takes as a stream.
@@ -109,7 +109,7 @@ async fn stream(doing: &Doing<'_>, wanted: Wanted) -> Result<Delivered, Activity
         doing.live.graph.download(wanted.request, 0, Digests::default(), doing.context.clone()).await?;
     // A slow caller must not keep others from the mailbox.
     download.leave_lane();
-    Ok(Delivered::Content(StreamedContent { download, name: wanted.name }))
+    Ok(Delivered::Content(Box::new(StreamedContent { download, name: wanted.name })))
 }
 
 async fn into_answer(

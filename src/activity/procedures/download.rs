@@ -121,7 +121,7 @@ impl DownloadAttachments {
         let mut names = HashSet::new();
         let mut left = LARGEST_IN_ANSWER;
         for attachment in &found {
-            let name = unique(&mut names, safe_name(text(attachment, "name")));
+            let name = unique(&mut names, &safe_name(text(attachment, "name")));
             let destination = match &self.destination {
                 Many::Folder { folder, overwrite } => {
                     Destination::Local { path: folder.below(&name), overwrite: *overwrite }
@@ -214,8 +214,8 @@ fn outputs(attachment: &Value) -> Map<String, Value> {
 }
 
 /// Two attachments of one name must not become one file.
-fn unique(names: &mut HashSet<String>, name: String) -> String {
-    let mut candidate = name.clone();
+fn unique(names: &mut HashSet<String>, name: &str) -> String {
+    let mut candidate = name.to_owned();
     let mut number = 2;
     while !names.insert(candidate.to_lowercase()) {
         candidate = match name.rsplit_once('.') {
@@ -234,8 +234,7 @@ mod tests {
     #[test]
     fn two_attachments_of_one_name_are_two_files() {
         let mut names = HashSet::new();
-        let made: Vec<_> =
-            ["a.txt", "A.txt", "a.txt", "b", "b"].map(|name| unique(&mut names, name.to_owned())).into();
+        let made: Vec<_> = ["a.txt", "A.txt", "a.txt", "b", "b"].map(|name| unique(&mut names, name)).into();
         assert_eq!(made, ["a.txt", "A (2).txt", "a (3).txt", "b", "b (2)"]);
     }
 }

@@ -77,11 +77,12 @@ impl Doing<'_> {
 
     /// A context for putting something right after the run has failed, also when it was cancelled.
     pub(super) fn aftermath(&self) -> CallContext {
-        CallContext::new(
-            self.context.request_id.clone(),
-            tokio_util::sync::CancellationToken::new(),
-            tokio::time::Instant::now() + AFTERMATH,
-        )
+        CallContext {
+            request_id: self.context.request_id.clone(),
+            cancel: tokio_util::sync::CancellationToken::new(),
+            deadline: tokio::time::Instant::now() + AFTERMATH,
+            traffic: Arc::clone(&self.context.traffic),
+        }
     }
 }
 

@@ -11,12 +11,12 @@ use crate::activity::runs::Run;
 #[derive(Debug)]
 pub struct RunningContent {
     run: Run,
-    content: StreamedContent,
+    content: Box<StreamedContent>,
     ended: bool,
 }
 
 impl RunningContent {
-    pub(super) fn new(run: Run, content: StreamedContent) -> Self {
+    pub(super) fn new(run: Run, content: Box<StreamedContent>) -> Self {
         Self { run, content, ended: false }
     }
 

@@ -1,5 +1,4 @@
-//! Query, Create, Update and Delete, given in the request, and all activities saved in a drop-in. Thin: extract, one call,
-//! answer.
+//! Query given in the request, and everything saved in a drop-in. Thin: extract, one call, answer.
 
 use std::sync::Arc;
 
@@ -7,15 +6,16 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use axum::response::Response;
+use http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Shared;
 use super::connections::live;
-use crate::activity::{CallOptions, Live, SavedRequest, WriteAnswer, WriteRequest};
+use super::writes;
+use crate::activity::{CallOptions, Live, Record, SavedRequest};
 use crate::connection::ActivityKind;
 use crate::control::Control;
 use crate::control::answer;
@@ -67,45 +67,6 @@ pub(super) async fn query(
     let call: Call<QueryRequest> = read(&control, &headers, body).await?;
     let (request, options) = split(call, id);
     rows(&control, live, request, options, &headers).await
-}
-
-/// Makes records; one result a record, in order.
-#[utoipa::path(post, path = "/v1/connections/{name}/create", tag = "activities", params(("name" = String, Path)),
-    request_body = WriteRequest, responses((status = 200, body = WriteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn create(
-    State(control): Shared,
-    Extension(id): Extension<RequestId>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<WriteAnswer>, Problem> {
-    write(&control, ActivityKind::Create, id, &name, &headers, body).await
-}
-
-/// Changes records by their key; one result a record, in order.
-#[utoipa::path(post, path = "/v1/connections/{name}/update", tag = "activities", params(("name" = String, Path)),
-    request_body = WriteRequest, responses((status = 200, body = WriteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn update(
-    State(control): Shared,
-    Extension(id): Extension<RequestId>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<WriteAnswer>, Problem> {
-    write(&control, ActivityKind::Update, id, &name, &headers, body).await
-}
-
-/// Removes records by their key; one result a record, in order.
-#[utoipa::path(post, path = "/v1/connections/{name}/delete", tag = "activities", params(("name" = String, Path)),
-    request_body = WriteRequest, responses((status = 200, body = WriteAnswer), (status = 400, body = Problem), (status = 503, body = Problem)))]
-pub(super) async fn delete(
-    State(control): Shared,
-    Extension(id): Extension<RequestId>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<WriteAnswer>, Problem> {
-    write(&control, ActivityKind::Delete, id, &name, &headers, body).await
 }
 
 /// A saved activity.
@@ -206,9 +167,15 @@ async fn change_saved(
 /// What a run of a saved activity takes.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct RunRequest {}
+pub(super) struct RunRequest {
+    /// For a Create, Update or Delete that was saved without records: the records.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    records: Vec<Record>,
+}
 
-/// Runs a saved activity. The body may give `variables` and `timeoutSeconds`; the answer is that of its kind.
+/// Runs a saved activity. The body may give `variables`, `timeoutSeconds` and, for a write that was saved without
+/// records, `records`; those may also be the body itself as NDJSON or CSV. The answer is that of its kind.
 #[utoipa::path(post, path = "/v1/connections/{name}/activities/{activity}/run", tag = "saved activities",
     params(("name" = String, Path), ("activity" = String, Path)), request_body(content = Object, description = "`variables` and `timeoutSeconds`"),
     responses((status = 200, description = "As query, create, update, delete or execute"), (status = 400, body = Problem), (status = 404, body = Problem)))]
@@ -216,23 +183,40 @@ pub(super) async fn run_saved(
     State(control): Shared,
     Extension(id): Extension<RequestId>,
     Path((name, activity)): Path<(String, String)>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    refuse_idempotency_key(&headers)?;
     let live = live(&control, &name)?;
     if !live.connection.activities.contains_key(&activity) {
         return Err(no_such_activity(&name, &activity));
     }
-    let call: Call<RunRequest> = read(&control, &headers, body).await?;
-    let (RunRequest {}, mut options) = split(call, id);
+    let (records, mut options, streamed) = match writes::streamed(&control, &id, &uri, &headers).await? {
+        Some((_, options, upload)) => (Vec::new(), options, Some(writes::receive(upload, body).await?)),
+        None => {
+            let call: Call<RunRequest> = read(&control, &headers, body).await?;
+            let (RunRequest { records }, options) = split(call, id);
+            (records, options, None)
+        }
+    };
     options.activity = Some(activity.clone());
-    match control.engine.saved(&live, &activity, &options)? {
-        SavedRequest::Query(request) => rows(&control, live, request, options, &headers).await,
-        SavedRequest::Write(kind, request) => {
-            Ok(Json(control.engine.write(&live, kind, &request, &options).await?).into_response())
+    let saved = control.engine.saved(&live, &activity, &options)?;
+    if !matches!(saved, SavedRequest::Write(..)) && (streamed.is_some() || !records.is_empty()) {
+        let detail =
+            format!("The activity '{activity}' writes no records, so it takes none. Leave them out.");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail).field("records"));
+    }
+    match saved {
+        SavedRequest::Query(request) => {
+            refuse_idempotency_key(&headers)?;
+            rows(&control, live, request, options, &headers).await
+        }
+        SavedRequest::Write(kind, mut request) => {
+            request.records.extend(records);
+            writes::write(&control, &live, kind, *request, streamed, &options, &headers).await
         }
         SavedRequest::Execute(request) => {
+            refuse_idempotency_key(&headers)?;
             super::execute::executed(&control, &live, &request, None, &headers, &options).await
         }
     }
@@ -248,21 +232,6 @@ async fn rows(
     let encoding = answer::encoding(headers)?;
     let query = control.engine.query(&live, &request, &options)?;
     Ok(answer::rows(query, encoding).await?)
-}
-
-async fn write(
-    control: &Arc<Control>,
-    kind: ActivityKind,
-    id: RequestId,
-    name: &str,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Json<WriteAnswer>, Problem> {
-    refuse_idempotency_key(headers)?;
-    let live = live(control, name)?;
-    let call: Call<WriteRequest> = read(control, headers, body).await?;
-    let (request, options) = split(call, id);
-    Ok(Json(control.engine.write(&live, kind, &request, &options).await?))
 }
 
 pub(super) async fn read<T: serde::de::DeserializeOwned>(
@@ -283,7 +252,7 @@ pub(super) fn split<T>(call: Call<T>, id: RequestId) -> (T, CallOptions) {
 /// A key that was taken and then not kept would be worse than none: the caller would repeat a write and double it.
 pub(super) fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key("idempotency-key") {
-        let detail = "This version keeps no idempotency keys. Leave the header out, and repeat a write only when its answer says that it was not done.";
+        let detail = "Idempotency keys are kept for create, update and delete. Leave the header out here, and repeat a call only when its answer says that it was not done.";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_unsupported", detail)
             .field("Idempotency-Key"));
     }

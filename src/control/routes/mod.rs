@@ -8,6 +8,7 @@ mod execute;
 mod open;
 mod runs;
 mod sign_in;
+mod writes;
 
 use std::sync::Arc;
 
@@ -54,15 +55,16 @@ fn listed() -> OpenApiRouter<Arc<Control>> {
         .routes(routes!(catalog::procedures))
         .routes(routes!(catalog::procedure))
         .routes(routes!(activities::query))
-        .routes(routes!(activities::create))
-        .routes(routes!(activities::update))
-        .routes(routes!(activities::delete))
+        .routes(routes!(writes::create))
+        .routes(routes!(writes::update))
+        .routes(routes!(writes::delete))
         .routes(routes!(execute::execute))
         .routes(routes!(activities::list_saved))
         .routes(routes!(activities::view_saved, activities::put_saved, activities::delete_saved))
         .routes(routes!(activities::run_saved))
         .routes(routes!(runs::list))
         .routes(routes!(runs::view, runs::cancel))
+        .routes(routes!(runs::results))
 }
 
 /// The whole control port: every route, and around all of them (also around "no such route") the layers.

@@ -162,6 +162,7 @@ async fn throttled_to_a_tenth_it_loses_less_than_a_tenth_of_the_time() {
         assert_eq!((seen.done, seen.too_early), (requests, 0), "windows of {seconds} s");
         assert!(seen.most_at_once <= 4);
         assert!(took.as_secs_f64() <= best.as_secs_f64() * 1.10, "windows of {seconds} s: {took:?} {best:?}");
+        assert!(attempts <= 2, "who was refused goes first: {attempts} attempts");
         // Of each window that ran out, no more are refused than were in the air.
         assert!(seen.refused <= 4 * (windows + 1), "{} refused in {windows} windows", seen.refused);
     }

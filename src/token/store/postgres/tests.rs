@@ -164,3 +164,33 @@ async fn the_schema_is_made_and_migrated_by_many_at_once() {
     let error = database(&cluster, folder.path(), 20.0).key().await.unwrap_err();
     assert!(matches!(&error, StoreError::Refused(text) if text.contains("newer agent")), "{error}");
 }
+
+/// The clocks of the agents' hosts may be wrong by years: who holds a row, and for how long, is a matter of the database's
+/// clock alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_clock_neither_ends_nor_prolongs_a_lease() {
+    let (cluster, folder) = (Cluster::start(), state_folder());
+    let name = ConnectionName::new("mail").unwrap();
+    let at = |year: i64, lease: f64| {
+        let clock = Clock::manual(crate::clock::Timestamp::from_seconds((year - 1970) * 31_557_600));
+        let database = database(&cluster, folder.path(), lease);
+        PostgresStore::new(database, &name, Duration::from_millis(600), clock)
+    };
+    let (early, late) = (at(2001, 20.0), at(2090, 20.0));
+    for (holder, other) in [(&early, &late), (&late, &early)] {
+        let held = holder.lock().await.unwrap();
+        assert!(matches!(other.lock().await, Err(StoreError::Busy(_))), "the row is taken");
+        let before = holder.load(true).await.unwrap().map_or(0, |stored| stored.generation);
+        holder.commit(&held, before, &tokens(before + 1, "rt")).await.unwrap();
+        drop(held);
+    }
+    for year in [2001, 2090] {
+        let short = at(year, 0.05);
+        let stale = short.lock().await.unwrap();
+        let before = short.load(true).await.unwrap().unwrap().generation;
+        lapsed(&cluster).await;
+        let refused = short.commit(&stale, before, &tokens(before + 1, "stale")).await;
+        assert!(matches!(refused, Err(StoreError::Failed { .. })), "{year}: {refused:?}");
+        drop(early.lock().await.unwrap());
+    }
+}

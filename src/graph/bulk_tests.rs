@@ -1,12 +1,14 @@
-//! Batches over the wire: cutting, order, each part's own fate.
+//! Batches and bulks over the wire: cutting, order, chains, each part's own fate.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::super::GraphError;
 use super::super::test_support::*;
 use super::*;
 
@@ -231,4 +233,127 @@ async fn large_bodies_are_spread_over_calls() {
     assert!(client.batch(requests, &context()).await.iter().all(Result::is_ok));
     let sizes: Vec<_> = server.seen().iter().map(|seen| parts_of(seen).len()).collect();
     assert_eq!(sizes, [2, 2]);
+}
+
+/// A mailbox as the service documents it: parts that depend on each other run one after the other and stop at a failure,
+/// all others four at a time; more than four at once in the mailbox is refused.
+fn mailbox(
+    status: impl Fn(&str) -> u16 + Send + Sync + Clone + 'static,
+    at_once: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+) -> impl Fn(usize, Seen) -> std::pin::Pin<Box<dyn Future<Output = http::Response<Body>> + Send>> {
+    move |_, seen| {
+        let (status, at_once, most) = (status.clone(), Arc::clone(&at_once), Arc::clone(&most));
+        Box::pin(async move {
+            let parts = parts_of(&seen);
+            let chained = parts.get(1).is_some_and(|part| part["dependsOn"][0] == parts[0]["id"]);
+            let width = if chained { 1 } else { parts.len().min(4) };
+            most.fetch_max(at_once.fetch_add(width, Ordering::SeqCst) + width, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            at_once.fetch_sub(width, Ordering::SeqCst);
+            let failed = std::sync::atomic::AtomicBool::new(false);
+            let mut answers = Vec::new();
+            for part in &parts {
+                let code = match failed.load(Ordering::SeqCst) {
+                    true => 424,
+                    false => status(part["url"].as_str().unwrap()),
+                };
+                failed.fetch_or(chained && code >= 400, Ordering::SeqCst);
+                let mut told = echo(part);
+                told["status"] = json!(code);
+                told["id"] = part["id"].clone();
+                answers.push(told);
+            }
+            answers.reverse();
+            answer(200, &[], json!({ "responses": answers }).to_string())
+        })
+    }
+}
+
+async fn all(bulk: &mut Bulk) -> BTreeMap<usize, BulkOutcome> {
+    let mut all = BTreeMap::new();
+    while let Some(finished) = bulk.next().await {
+        assert!(all.insert(finished.index, finished.outcome).is_none(), "{} came twice", finished.index);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_mailbox_begins_with_four_chains_and_goes_over_to_one_call_when_a_part_fails() {
+    let (at_once, most) = (Arc::default(), Arc::<AtomicUsize>::default());
+    let refuses = |url: &str| if url.ends_with("n=30") { 400 } else { 201 };
+    let server = Server::start(mailbox(refuses, at_once, Arc::clone(&most))).await;
+    let (client, _) = client(&server);
+    let options = BulkOptions { chains: true, ..BulkOptions::default() };
+    let mut bulk = Bulk::new(client, context(), options);
+    for (index, request) in numbered(200).into_iter().enumerate() {
+        bulk.push(index, request);
+    }
+    let all = all(&mut bulk).await;
+    assert_eq!(all.len(), 200);
+    for (index, outcome) in &all {
+        let fine = matches!(outcome, BulkOutcome::Answered(Ok(_)));
+        assert_eq!(fine, *index != 30, "{index}: {outcome:?}");
+    }
+    assert!(most.load(Ordering::SeqCst) <= 4, "{most:?} parts ran at once");
+    let calls: Vec<_> = server.seen().iter().map(parts_of).collect();
+    let chained = |parts: &Vec<Value>| parts.len() > 1 && parts[1].get("dependsOn").is_some();
+    assert!(calls[..4].iter().all(chained) && !chained(calls.last().unwrap()), "{}", calls.len());
+    // The nine parts after the refused one were not tried, and are sent once more; nothing else is.
+    let sent: usize = calls.iter().map(Vec::len).sum();
+    assert_eq!(sent, 200 + 9);
+}
+
+#[tokio::test]
+async fn after_a_stop_nothing_begins_and_the_rest_says_that_it_was_not_tried() {
+    let refuses = |url: &str| if url.ends_with("n=3") { 400 } else { 201 };
+    let server = Server::start(mailbox(refuses, Arc::default(), Arc::default())).await;
+    let (client, _) = client(&server);
+    let options = BulkOptions { chains: true, ..BulkOptions::default() };
+    let mut bulk = Bulk::new(client, context(), options);
+    for (index, request) in numbered(400).into_iter().enumerate() {
+        bulk.push(index, request);
+    }
+    let (mut done, mut not_tried) = (Vec::new(), Vec::new());
+    while let Some(finished) = bulk.next().await {
+        match finished.outcome {
+            BulkOutcome::Answered(result) => {
+                if result.is_err() {
+                    bulk.stop();
+                }
+                done.push(finished.index);
+            }
+            BulkOutcome::NotTried => not_tried.push(finished.index),
+        }
+    }
+    assert_eq!(done.len() + not_tried.len(), 400);
+    assert!((4..=80).contains(&done.len()) && not_tried.contains(&4), "{done:?}");
+    let sent: usize = server.seen().iter().map(|seen| parts_of(seen).len()).sum();
+    assert!(sent <= 80, "{sent} were sent");
+}
+
+#[tokio::test]
+async fn one_at_a_time_goes_in_order_and_nothing_is_sent_unannounced() {
+    let server = Server::start(|_, seen| async move { answer(201, &[], seen.target) }).await;
+    let (client, _) = client(&server);
+    let announced: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let log = Arc::clone(&announced);
+    let announce: Announce = Arc::new(move |indices| {
+        let log = Arc::clone(&log);
+        Box::pin(async move {
+            log.lock().unwrap().extend(indices);
+            if log.lock().unwrap().len() > 3 { Err(()) } else { Ok(()) }
+        })
+    });
+    let options = BulkOptions { one_at_a_time: true, chains: true, announce: Some(announce) };
+    let mut bulk = Bulk::new(client, context(), options);
+    for index in 0..6 {
+        let mailbox = Some(format!("m{}", index % 2));
+        bulk.push(index, GraphRequest { mailbox, ..post_at(&format!("a?n={index}")) });
+    }
+    let all = all(&mut bulk).await;
+    assert_eq!(*announced.lock().unwrap(), [0, 1, 2, 3]);
+    assert_eq!(server.targets(), ["/v1.0/a?n=0", "/v1.0/a?n=1", "/v1.0/a?n=2"]);
+    let tried: Vec<_> = all.values().map(|outcome| matches!(outcome, BulkOutcome::Answered(_))).collect();
+    assert_eq!(tried, [true, true, true, false, false, false]);
 }

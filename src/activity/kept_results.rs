@@ -1,0 +1,60 @@
+//! The results of a run as its journal has them, for a caller that fetches them later. Never writes.
+
+use super::error::ActivityError;
+use super::journal::Earlier;
+use super::model::{RecordResult, RecordStatus, RunView};
+use super::upload::blocking;
+
+/// The results of one run, in the order of its records.
+#[derive(Debug)]
+pub struct KeptResults {
+    run: RunView,
+    journal: Earlier,
+    next: usize,
+}
+
+impl KeptResults {
+    pub(super) fn new(run: RunView, journal: Earlier) -> Self {
+        Self { run, journal, next: 0 }
+    }
+
+    /// The run.
+    pub fn run(&self) -> &RunView {
+        &self.run
+    }
+
+    /// The next results, at most `most`; none at the end.
+    ///
+    /// # Errors
+    /// [`ActivityError::NotKept`], when the journal cannot be read back.
+    pub async fn next(mut self, most: usize) -> Result<(Self, Vec<RecordResult>), ActivityError> {
+        blocking(move || {
+            let mut results = Vec::new();
+            while results.len() < most
+                && let Some(result) = self.read()?
+            {
+                results.push(result);
+            }
+            Ok((self, results))
+        })
+        .await
+    }
+
+    /// The next result. A record that has none yet, or never got one because the agent ended, is `unknown` when it may
+    /// have been sent, and is left out otherwise.
+    fn read(&mut self) -> Result<Option<RecordResult>, ActivityError> {
+        let last = self.journal.sent.last().map_or(0, |index| index + 1).max(self.journal.results());
+        while self.next < last {
+            let index = self.next;
+            self.next += 1;
+            if let Some(result) = self.journal.told(index)? {
+                return Ok(Some(result));
+            }
+            if self.journal.sent.contains(&index) {
+                let status = RecordStatus::Unknown;
+                return Ok(Some(RecordResult { index, status, id: None, error: None }));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,230 @@
+//! The records of an Update or Delete that are chosen by `keys` or `conditions` instead of being listed. They are found
+//! before anything is written, and more than the caller expects are refused. Never writes.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::engine::Live;
+use super::error::ActivityError;
+use super::model::{Record, WriteRequest};
+use super::upload::{MOST_RECORDS, too_many};
+use crate::catalog::{ColumnSource, Object};
+use crate::clock::Timestamp;
+use crate::connection::ActivityKind;
+use crate::graph::CallContext;
+use crate::query::{Encoding, QueryRequest, RowStream, plan};
+
+/// Records that conditions may choose unless the caller raises it on purpose.
+const USUAL_MOST_ROWS: u64 = 1000;
+/// Records that conditions may choose at all: they are held in memory until they are written.
+const MOST_ROWS: u64 = 100_000;
+
+/// Where the records of a request come from.
+#[derive(Debug)]
+pub(super) enum Chosen {
+    /// They are listed.
+    Listed(Vec<Record>),
+    /// They have to be found.
+    ByConditions { query: Box<QueryRequest>, set: Record, most: u64, dry_run: bool },
+}
+
+/// Reads what of `request` chooses the records; `streamed` when they came as a body of their own.
+///
+/// # Errors
+/// [`ActivityError::BadRequest`], when it is nothing, two things, or not for this kind.
+pub(super) fn chosen(
+    request: WriteRequest,
+    kind: ActivityKind,
+    object: &Object,
+    streamed: bool,
+) -> Result<Chosen, ActivityError> {
+    let WriteRequest { object: name, records, keys, conditions, set, max_rows, dry_run, .. } = request;
+    let given = [!records.is_empty() || streamed, !keys.is_empty(), conditions.is_some()];
+    let bad = |field: &str, message: &str| Err(ActivityError::field("bad_request", field, message));
+    match given.iter().filter(|given| **given).count() {
+        0 if kind == ActivityKind::Create => {
+            return bad("records", "There are no records. Give at least one.");
+        }
+        0 => return bad("records", "There are no records. Give 'records', 'keys' or 'conditions'."),
+        1 => {}
+        _ => return bad("records", "Give only one of 'records', 'keys' and 'conditions'."),
+    }
+    if kind == ActivityKind::Create && !given[0] {
+        return bad(
+            "records",
+            "Create takes 'records'; 'keys' and 'conditions' choose records that are there already.",
+        );
+    }
+    let by_choice = !given[0];
+    let set = match (kind, set.filter(|set| !set.is_empty())) {
+        (ActivityKind::Update, Some(set)) if by_choice => set,
+        (ActivityKind::Update, None) if by_choice => {
+            return bad(
+                "set",
+                "Update with 'keys' or 'conditions' needs 'set': the columns to change, with their values.",
+            );
+        }
+        (_, None) => Map::new(),
+        (_, Some(_)) => return bad("set", "'set' goes with an Update by 'keys' or 'conditions' only."),
+    };
+    if conditions.is_none() && (dry_run || max_rows.is_some()) {
+        return bad("conditions", "'maxRows' and 'dryRun' go with 'conditions'.");
+    }
+    if let Some(name) = set.keys().find(|name| name.eq_ignore_ascii_case("id")) {
+        return bad(name, "'set' gives the columns to change; the id is chosen by 'keys' or 'conditions'.");
+    }
+    if given[1] {
+        if keys.len() > MOST_RECORDS {
+            return Err(too_many());
+        }
+        let record = |key: String| with_id(key, &set);
+        return Ok(Chosen::Listed(keys.into_iter().map(record).collect()));
+    }
+    let Some(conditions) = conditions else { return Ok(Chosen::Listed(records)) };
+    if conditions.as_array().is_none_or(Vec::is_empty) && !conditions.is_object() {
+        return bad(
+            "conditions",
+            "'conditions' is empty, which would choose every record. Give at least one condition, such as [{\"field\": \"subject\", \"operator\": \"=\", \"value\": \"Old\"}].",
+        );
+    }
+    let most = max_rows.unwrap_or(USUAL_MOST_ROWS);
+    if !(1..=MOST_ROWS).contains(&most) {
+        return bad("maxRows", &format!("'maxRows' must be a number from 1 to {MOST_ROWS}."));
+    }
+    // One row more than may be, to know whether there are too many.
+    let query =
+        json!({"object": name, "fields": fields(object), "conditions": conditions, "limit": most + 1});
+    let query = serde_json::from_value::<QueryRequest>(query).map_err(|error| {
+        ActivityError::field("bad_request", "conditions", format!("'conditions' cannot be read: {error}."))
+    })?;
+    Ok(Chosen::ByConditions { query: Box::new(query), set, most, dry_run })
+}
+
+/// The columns that say which record it is and where it lies.
+fn fields(object: &Object) -> Vec<String> {
+    let mut fields = vec!["id".to_owned()];
+    let places = object.columns().iter().filter(|column| column.source == ColumnSource::Place);
+    fields.extend(places.map(|column| column.name.clone()));
+    fields
+}
+
+/// Finds the records.
+///
+/// # Errors
+/// [`ActivityError::BadRequest`] with the code `too_many_rows`, or that of the query.
+pub(super) async fn find(
+    live: &Live,
+    query: &QueryRequest,
+    set: &Record,
+    most: u64,
+    (user_id, now): (Option<&str>, Timestamp),
+    context: &CallContext,
+) -> Result<Vec<Record>, ActivityError> {
+    let plan = plan(&live.catalog.get(), query, &live.connection, user_id, now)?;
+    let mut stream = RowStream::new(plan, Arc::clone(&live.graph), context.clone());
+    let (mut records, mut text) = (Vec::new(), Vec::new());
+    loop {
+        text.clear();
+        let progress = stream.next(&mut text, Encoding::Ndjson).await?;
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            records.push(record(line, set)?);
+        }
+        if records.len() as u64 > most {
+            let message = format!(
+                "The conditions choose more than {most} records, and nothing was written. Narrow the conditions, or raise 'maxRows' if all of them are meant."
+            );
+            return Err(ActivityError::field("too_many_rows", "maxRows", message));
+        }
+        match progress.end {
+            // A cap of the connection would leave records out that the conditions choose.
+            Some(end) if !end.complete && (records.len() as u64) < most => {
+                let why = end.reason.unwrap_or_default();
+                let message = format!("Not all records could be found, and nothing was written: {why}");
+                return Err(ActivityError::field("incomplete_selection", "conditions", message));
+            }
+            Some(_) => return Ok(records),
+            None => {}
+        }
+    }
+}
+
+fn record(row: &[u8], set: &Record) -> Result<Record, ActivityError> {
+    let row: Map<String, Value> = serde_json::from_slice(row).unwrap_or_default();
+    let Some(Value::String(id)) = row.get("id") else {
+        let message = "A record that the conditions choose has no id, so it can be neither changed nor removed. Nothing was written.";
+        return Err(ActivityError::field("bad_request", "conditions", message));
+    };
+    let mut record = with_id(id.clone(), set);
+    for (name, value) in row {
+        if name != "id" && !value.is_null() {
+            record.entry(name).or_insert(value);
+        }
+    }
+    Ok(record)
+}
+
+fn with_id(id: String, set: &Record) -> Record {
+    let mut record = Map::new();
+    record.insert("id".to_owned(), Value::from(id));
+    record.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
+    record
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::catalog::Catalog;
+
+    fn choose(kind: ActivityKind, request: Value) -> Result<Chosen, String> {
+        let mut request = request;
+        request["object"] = json!("Messages");
+        let request = serde_json::from_value(request).unwrap();
+        let object = Catalog::embedded().find_object("Messages").unwrap();
+        chosen(request, kind, &object, false).map_err(|error| error.message())
+    }
+
+    #[test]
+    fn records_are_chosen_in_one_way_only() {
+        use ActivityKind::{Create, Delete, Update};
+        let condition = json!([{"field": "subject", "operator": "=", "value": "x"}]);
+        for (kind, request, expected) in [
+            (Create, json!({}), "Give at least one"),
+            (Delete, json!({}), "'records', 'keys' or 'conditions'"),
+            (Create, json!({"keys": ["a"]}), "Create takes 'records'"),
+            (Delete, json!({"keys": ["a"], "records": [{"id": "b"}]}), "only one of"),
+            (Update, json!({"keys": ["a"]}), "needs 'set'"),
+            (Delete, json!({"keys": ["a"], "set": {"subject": "x"}}), "'set' goes with"),
+            (Update, json!({"keys": ["a"], "set": {"ID": "x"}}), "the id is chosen"),
+            (Delete, json!({"conditions": []}), "would choose every record"),
+            (Delete, json!({"conditions": [{"field": "subject"}]}), "cannot be read"),
+            (Delete, json!({"keys": ["a"], "maxRows": 5}), "go with 'conditions'"),
+            (Delete, json!({"conditions": condition, "maxRows": 0}), "from 1 to 100000"),
+            (Delete, json!({"conditions": condition, "maxRows": 100_001}), "from 1 to 100000"),
+        ] {
+            let message = choose(kind, request.clone()).unwrap_err();
+            assert!(message.contains(expected), "{request}: {message}");
+        }
+        let Chosen::Listed(records) =
+            choose(Update, json!({"keys": ["a", "b"], "set": {"subject": "x"}})).unwrap()
+        else {
+            panic!("keys are a list")
+        };
+        assert_eq!(Value::from(records), json!([{"id": "a", "subject": "x"}, {"id": "b", "subject": "x"}]));
+        let Chosen::ByConditions { query, most, dry_run, .. } =
+            choose(Delete, json!({"conditions": condition, "dryRun": true})).unwrap()
+        else {
+            panic!("conditions choose")
+        };
+        assert_eq!((query.limit, most, dry_run), (Some(1001), 1000, true));
+    }
+
+    #[test]
+    fn a_row_becomes_a_record_with_its_place() {
+        let set = json!({"subject": "x"}).as_object().unwrap().clone();
+        let found = record(br#"{"id":"1","UserId":"a@b","GroupId":null}"#, &set).unwrap();
+        assert_eq!(Value::from(found), json!({"id": "1", "subject": "x", "UserId": "a@b"}));
+        assert!(record(br#"{"subject":"y"}"#, &set).unwrap_err().message().contains("no id"));
+    }
+}
