@@ -389,6 +389,15 @@ impl FileLock {
     }
 }
 
+/// Takes the lock on an open file, if nobody else has it. It is held until the file is closed.
+fn try_lock(file: &File, path: &Path) -> Result<bool, FileError> {
+    match fs2::FileExt::try_lock_exclusive(file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == fs2::lock_contended_error().kind() => Ok(false),
+        Err(error) => Err(FileError::io(path, "locking")(error)),
+    }
+}
+
 impl Drop for FileLock {
     fn drop(&mut self) {
         // Closing would free it as well; saying so makes the order visible: unlock, then close.

@@ -261,6 +261,10 @@ mod tests {
             let headers: Vec<_> = base.iter().chain(extra.iter()).copied().collect();
             assert_eq!(judge(tcp, &Method::POST, "/v1/agent/reload", &headers), *expected, "{extra:?}");
         }
+        let content = [base[0], base[1], ("content-type", "application/octet-stream")];
+        let at = |path: &str| judge(tcp, &Method::POST, path, &content);
+        assert_eq!(at("/v1/connections/mail/execute"), Ok(()));
+        assert_eq!(at("/v1/connections/mail/query"), Err(Refusal::MediaType));
         for (path, media_type, expected) in [
             ("/v1/connections/a/create", "text/csv; charset=utf-8", Ok(())),
             ("/v1/connections/a/delete", "application/x-ndjson", Ok(())),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
-use super::{FileError, check_owner};
+use super::{FileError, check_owner, try_lock};
 
 /// Longest path below the folder, in bytes, and longest name.
 const LONGEST_PATH: usize = 4096;
@@ -108,12 +108,8 @@ impl Confined {
             return Err(FileError::NotRegular { path: self.path.join(partial).display().to_string() }.into());
         }
         check_owner(&shown, &metadata)?;
-        match fs2::FileExt::try_lock_exclusive(&file) {
-            Ok(()) => {}
-            Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
-                return Err(ConfinedError::Busy { path: path.to_owned() });
-            }
-            Err(error) => return Err(FileError::io(&shown, "locking")(error).into()),
+        if !try_lock(&file, &shown)? {
+            return Err(ConfinedError::Busy { path: path.to_owned() });
         }
         // Whoever held the lock may have finished it before we got it: then this is no longer the begun file.
         let now = rustix::fs::statat(&folder, &*partial, AtFlags::SYMLINK_NOFOLLOW);

@@ -26,7 +26,7 @@ use super::{CallContext, GraphAnswer, GraphError, GraphRefusal, GraphRequest};
 #[derive(Debug)]
 pub(super) enum Reached {
     /// Graph answers itself.
-    Here(Opened),
+    Here(Box<Opened>),
     /// At the address in its `Location` header, unchecked.
     Elsewhere(String),
 }
@@ -142,7 +142,7 @@ impl GraphClient {
     /// As [`GraphClient::send`], not yet settled.
     pub(super) async fn open(&self, call: Call<'_>, progress: &mut Progress) -> Result<Opened, GraphError> {
         match self.reach(call, progress).await? {
-            Reached::Here(opened) => Ok(opened),
+            Reached::Here(opened) => Ok(*opened),
             Reached::Elsewhere(_) => {
                 let what = "it redirects, and this request is not one for a content".to_owned();
                 Err(GraphError::BadAnswer { what })
@@ -155,7 +155,7 @@ impl GraphClient {
         loop {
             progress.attempts += 1;
             match self.attempt(call, progress).await? {
-                Outcome::Good(opened) => return Ok(Reached::Here(opened)),
+                Outcome::Good(opened) => return Ok(Reached::Here(Box::new(opened))),
                 Outcome::Elsewhere { location, slot } => {
                     drop(slot);
                     return Ok(Reached::Elsewhere(location));

@@ -218,8 +218,8 @@ impl Download {
     async fn connect(&mut self) -> Result<(), GraphError> {
         loop {
             let opened = match self.url.clone() {
-                Some(url) => self.from_address(url, MOST_HOPS).await?,
-                None => self.from_graph().await?,
+                Some(url) => self.ask_address(url, MOST_HOPS).await?,
+                None => self.ask_graph().await?,
             };
             let Some(response) = opened else { continue };
             match self.head.accept(
@@ -280,7 +280,7 @@ impl Download {
     }
 
     /// Asks Graph, with the token: it answers itself or says where the content is.
-    async fn from_graph(&mut self) -> Result<Option<reqwest::Response>, GraphError> {
+    async fn ask_graph(&mut self) -> Result<Option<reqwest::Response>, GraphError> {
         let mut request = self.wanted.request.clone();
         request.headers.push(("Accept", "*/*".to_owned()));
         request.headers.push(("Accept-Encoding", "identity".to_owned()));
@@ -294,7 +294,8 @@ impl Download {
         let mut progress = Progress::for_content();
         let reached = Box::pin(self.client.reach(call, &mut progress)).await;
         match reached.map_err(|error| progress.settle(error))? {
-            Reached::Here(Opened { response, slot, .. }) => {
+            Reached::Here(opened) => {
+                let Opened { response, slot, .. } = *opened;
                 self.slot = Some(slot);
                 Ok(Some(response))
             }
@@ -307,7 +308,7 @@ impl Download {
     }
 
     /// Asks a pre-signed address. `None`: ask again, here or for a new address.
-    async fn from_address(
+    async fn ask_address(
         &mut self,
         mut url: PresignedUrl,
         hops: u32,

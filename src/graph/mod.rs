@@ -10,6 +10,8 @@
 //!   `Authorization`, and takes nothing else.
 //! * `retry.rs` decides, without doing, what is sent again; `settle.rs` makes sure that a write whose outcome is unknown
 //!   says so, whatever stopped it.
+//! * `upload.rs` and `download.rs` move contents of any size to and from pre-signed addresses (`presigned.rs`), which never
+//!   get the token.
 //! * `bulk.rs` decides which requests go into which `$batch` call and when, `batch.rs` makes one such call.
 //! * `fetch.rs` receives one page in a task of its own, `scan.rs` cuts it into rows while it arrives, `pages.rs` strings
 //!   pages together.

@@ -67,7 +67,7 @@ pub struct Uploaded {
 
 /// How one session ended.
 enum Ended {
-    Done(Uploaded),
+    Done(Box<Uploaded>),
     /// The service does not know the session any more.
     Gone,
 }
@@ -100,11 +100,11 @@ impl GraphClient {
             // Boxed like every call: see `exchange`.
             match Box::pin(sending.run(content)).await {
                 Ok(Ended::Done(uploaded)) => {
-                    session.is_over();
-                    return Ok(uploaded);
+                    session.close();
+                    return Ok(*uploaded);
                 }
                 Ok(Ended::Gone) => {
-                    session.is_over();
+                    session.close();
                     if !content.can_rewind() {
                         let what = "the service has dropped the upload session, and the content cannot be read a second time; send it again";
                         return Err(GraphError::Unreachable { what: what.to_owned() });
@@ -133,7 +133,7 @@ struct Session {
 
 impl Session {
     /// There is nothing to take back.
-    fn is_over(mut self) {
+    fn close(mut self) {
         self.open = false;
     }
 
@@ -221,7 +221,9 @@ impl Sending<'_> {
             let end = at + rest.len() as u64;
             let step = match self.put(at, total, rest).await? {
                 Ok(answered) => match of_piece(answered.status, &answered.headers, &answered.body) {
-                    Step::Done if end == total => return Ok(Ended::Done(self.done(Some(answered)))),
+                    Step::Done if end == total => {
+                        return Ok(Ended::Done(Box::new(self.done(Some(answered)))));
+                    }
                     Step::Done => Step::AskState,
                     Step::Later => {
                         maybe_done |= end == total && answered.status != 429;
@@ -252,11 +254,11 @@ impl Sending<'_> {
                     at = next;
                     if at == total {
                         // Everything is there and the answer that says so was lost.
-                        return Ok(Ended::Done(self.done(None)));
+                        return Ok(Ended::Done(Box::new(self.done(None))));
                     }
                     maybe_done = false;
                 }
-                Step::Gone if maybe_done => return Ok(Ended::Done(self.done(None))),
+                Step::Gone if maybe_done => return Ok(Ended::Done(Box::new(self.done(None)))),
                 Step::Gone => return Ok(Ended::Gone),
                 Step::Refused(error) => return Err(error),
                 _ => {

@@ -116,6 +116,7 @@ async fn the_oauth_procedures_sign_in_and_never_answer_a_token() {
     let sandbox = tenant();
     let agent = agent(&sandbox);
     agent.await_state("mail", "ok").await;
+    agent.await_state("app", "ok").await;
     let before = sandbox.stats().tokens_issued;
     for (procedure, parameters) in
         [("GetOAuthAccessToken", json!({})), ("RefreshOAuthAccessToken", json!({}))]

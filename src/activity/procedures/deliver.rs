@@ -13,8 +13,8 @@ use crate::activity::error::ActivityError;
 use crate::files::PartialFile;
 use crate::graph::{Digests, Download, DownloadRequest, GraphError, Verified};
 
-/// The largest content that is answered as base64; the JSON is held in memory more than once.
-const LARGEST_IN_ANSWER: u64 = 8 * 1024 * 1024;
+/// The most bytes of contents that are answered as base64; the JSON is held in memory more than once.
+pub(super) const LARGEST_IN_ANSWER: u64 = 8 * 1024 * 1024;
 /// No drive holds a larger file.
 pub(super) const LARGEST: u64 = 250 * 1024 * 1024 * 1024;
 /// Bytes gathered for one write into a local file.
@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 3;
 #[derive(Debug)]
 pub(super) enum Delivered {
     Value(Value),
-    Content(StreamedContent),
+    Content(Box<StreamedContent>),
 }
 
 /// A content that the caller takes as a stream.
@@ -40,8 +40,12 @@ pub(super) struct StreamedContent {
 #[derive(Clone, Debug)]
 pub(super) enum Destination {
     Stream,
-    Answer,
-    Local { path: LocalPath, overwrite: bool },
+    /// At most so many bytes.
+    Answer(u64),
+    Local {
+        path: LocalPath,
+        overwrite: bool,
+    },
 }
 
 impl Destination {
@@ -55,7 +59,7 @@ impl Destination {
             )),
             Some(path) => Ok(Self::Local { path: call.local_files.path("LocalFile", path)?, overwrite }),
             None if call.wants_stream => Ok(Self::Stream),
-            None => Ok(Self::Answer),
+            None => Ok(Self::Answer(LARGEST_IN_ANSWER)),
         }
     }
 }
@@ -83,7 +87,7 @@ pub(super) async fn deliver(
     loop {
         let result = match destination {
             Destination::Stream => return stream(doing, wanted).await,
-            Destination::Answer => into_answer(doing, &wanted, &mut outputs).await,
+            Destination::Answer(limit) => into_answer(doing, &wanted, *limit, &mut outputs).await,
             Destination::Local { path, overwrite } => {
                 into_file(doing, &wanted, path, *overwrite, &mut outputs).await
             }
@@ -105,17 +109,18 @@ async fn stream(doing: &Doing<'_>, wanted: Wanted) -> Result<Delivered, Activity
         doing.live.graph.download(wanted.request, 0, Digests::default(), doing.context.clone()).await?;
     // A slow caller must not keep others from the mailbox.
     download.leave_lane();
-    Ok(Delivered::Content(StreamedContent { download, name: wanted.name }))
+    Ok(Delivered::Content(Box::new(StreamedContent { download, name: wanted.name })))
 }
 
 async fn into_answer(
     doing: &Doing<'_>,
     wanted: &Wanted,
+    limit: u64,
     outputs: &mut Map<String, Value>,
 ) -> Result<(), ActivityError> {
     let mut request = wanted.request.clone();
-    request.limit = LARGEST_IN_ANSWER;
-    if request.size.is_some_and(|size| size > LARGEST_IN_ANSWER) {
+    request.limit = limit;
+    if request.size.is_some_and(|size| size > limit) {
         return Err(too_large_for_an_answer());
     }
     let mut download = doing.live.graph.download(request, 0, Digests::default(), doing.context.clone()).await;
@@ -141,7 +146,7 @@ async fn into_answer(
 
 fn too_large_for_an_answer() -> ActivityError {
     let message = format!(
-        "The content is larger than the {LARGEST_IN_ANSWER} bytes that one JSON answer holds. Take it as a stream with Accept: \
+        "The content has more than the {LARGEST_IN_ANSWER} bytes that one JSON answer holds. Take it as a stream with Accept: \
          application/octet-stream, or into a file with LocalFile."
     );
     ActivityError::NotShowable { message }
@@ -163,8 +168,8 @@ async fn into_file(
     overwrite: bool,
     outputs: &mut Map<String, Value>,
 ) -> Result<(), ActivityError> {
-    // Without an identity every download is its own content.
-    let identity = wanted.identity.clone().unwrap_or_else(|| crate::secret::random_hex(16));
+    // Without an identity a download always begins anew, over what an earlier one may have left.
+    let identity = wanted.identity.clone().unwrap_or_default();
     let partial = path.begin(identity, overwrite).await?;
     let resumable = wanted.identity.is_some();
     let (mut partial, digests) = path

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::attach::base;
-use super::deliver::{Delivered, Destination, LARGEST, Wanted, deliver};
+use super::deliver::{Delivered, Destination, LARGEST, LARGEST_IN_ANSWER, Wanted, deliver};
 use super::given::Given;
 use super::local_files::{LocalPath, safe_name};
 use super::run::Doing;
@@ -119,20 +119,24 @@ impl DownloadAttachments {
         }
         let mut rows = Vec::with_capacity(found.len());
         let mut names = HashSet::new();
+        let mut left = LARGEST_IN_ANSWER;
         for attachment in &found {
-            let name = unique(&mut names, safe_name(text(attachment, "name")));
+            let name = unique(&mut names, &safe_name(text(attachment, "name")));
             let destination = match &self.destination {
                 Many::Folder { folder, overwrite } => {
                     Destination::Local { path: folder.below(&name), overwrite: *overwrite }
                 }
-                _ => Destination::Answer,
+                _ => Destination::Answer(left),
             };
             if !has_content(attachment) {
                 rows.push(Value::Object(outputs(attachment)));
                 continue;
             }
             match self.fetch(doing, attachment, &destination, name).await? {
-                Delivered::Value(row) => rows.push(row),
+                Delivered::Value(row) => {
+                    left = left.saturating_sub(row.get("Size").and_then(Value::as_u64).unwrap_or(0));
+                    rows.push(row);
+                }
                 Delivered::Content(_) => {}
             }
         }
@@ -210,8 +214,8 @@ fn outputs(attachment: &Value) -> Map<String, Value> {
 }
 
 /// Two attachments of one name must not become one file.
-fn unique(names: &mut HashSet<String>, name: String) -> String {
-    let mut candidate = name.clone();
+fn unique(names: &mut HashSet<String>, name: &str) -> String {
+    let mut candidate = name.to_owned();
     let mut number = 2;
     while !names.insert(candidate.to_lowercase()) {
         candidate = match name.rsplit_once('.') {
@@ -230,8 +234,7 @@ mod tests {
     #[test]
     fn two_attachments_of_one_name_are_two_files() {
         let mut names = HashSet::new();
-        let made: Vec<_> =
-            ["a.txt", "A.txt", "a.txt", "b", "b"].map(|name| unique(&mut names, name.to_owned())).into();
+        let made: Vec<_> = ["a.txt", "A.txt", "a.txt", "b", "b"].map(|name| unique(&mut names, name)).into();
         assert_eq!(made, ["a.txt", "A (2).txt", "a (3).txt", "b", "b (2)"]);
     }
 }

@@ -42,7 +42,7 @@ impl MailWithFiles {
             );
             return Err(ActivityError::field("bad_parameter", "SaveToSentItems", message));
         }
-        self.as_draft(doing, opened).await
+        self.by_draft(doing, opened).await
     }
 
     async fn at_once(
@@ -62,7 +62,7 @@ impl MailWithFiles {
         }
     }
 
-    async fn as_draft(
+    async fn by_draft(
         mut self,
         doing: &Doing<'_>,
         opened: Vec<(AttachmentMeta, Content)>,

@@ -17,9 +17,10 @@ fn prepared(
     user_id: Option<&str>,
 ) -> Result<Prepared, ActivityError> {
     let local_files = LocalFiles::default();
+    let catalog = Catalog::embedded();
     let call = Call {
         connection,
-        catalog: &crate::catalog::Catalog::embedded(),
+        catalog: &catalog,
         user_id,
         local_files: &local_files,
         has_content: false,
@@ -222,7 +223,7 @@ fn other_procedures_become_requests() {
         (
             json!({"procedure": "microsoft.graph.dismissReminder", "target": "/me/events/e"}),
             "POST",
-            "me/events/e/microsoft.graph.dismissReminder",
+            "me/events/e/dismissReminder",
             Value::Null,
         ),
         (json!({"procedure": "delta()", "target": "/users"}), "GET", "users/delta()", Value::Null),

@@ -11,12 +11,13 @@ use crate::activity::runs::Run;
 #[derive(Debug)]
 pub struct RunningContent {
     run: Run,
-    content: StreamedContent,
+    content: Box<StreamedContent>,
+    ended: bool,
 }
 
 impl RunningContent {
-    pub(super) fn new(run: Run, content: StreamedContent) -> Self {
-        Self { run, content }
+    pub(super) fn new(run: Run, content: Box<StreamedContent>) -> Self {
+        Self { run, content, ended: false }
     }
 
     /// The run's id.
@@ -41,7 +42,8 @@ impl RunningContent {
     pub async fn next(&mut self) -> Result<Option<Bytes>, ActivityError> {
         let next = self.content.download.next().await.map_err(ActivityError::from);
         let piece = next.inspect_err(|error| self.run.fail(error))?;
-        if piece.is_none() {
+        // The last piece comes when the whole has been checked, and whoever knows the length asks for nothing behind it.
+        if self.content.download.verified().is_some() && !std::mem::replace(&mut self.ended, true) {
             self.run.add_rows(1);
             self.run.succeed(RunStatus::Success);
         }

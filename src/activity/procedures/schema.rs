@@ -37,10 +37,11 @@ impl WriteSchema {
         let Self { schema, path, overwrite } = self;
         let mut text = serde_json::to_vec_pretty(&schema).unwrap_or_default();
         text.push(b'\n');
-        let partial = path.begin(crate::secret::random_hex(16), overwrite).await?;
+        let partial = path.begin(String::new(), overwrite).await?;
         let written = path
             .blocking(move || {
                 let mut partial = partial;
+                partial.restart()?;
                 partial.add(&text)?;
                 partial.finish()
             })

@@ -17,8 +17,8 @@ use crate::graph::{Digests, Effect, GraphError, GraphRequest, KnownDigest, Uploa
 /// Contents below this go in one request.
 const SMALL: usize = 4 * 1024 * 1024;
 /// A piece of an upload: a multiple of 320 KiB, and between the 5 and 10 MiB that the service's page calls best. Of these
-/// the larger end: on a distant line the number of round trips counts.
-const PIECE: usize = 24 * 320 * 1024;
+/// the smaller end: the allocator may keep a freed piece for every thread that has held one.
+const PIECE: usize = 16 * 320 * 1024;
 
 /// UploadFile.
 #[derive(Debug)]
