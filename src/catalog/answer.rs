@@ -46,7 +46,7 @@ impl Catalog {
             [first, _] if first == "up" => {
                 let of = |name: &str| {
                     let target = returned(facts, TypeRef { name, collection: false });
-                    let place = PathObject::leading_to(path.clone(), facts, target, Vec::new());
+                    let place = PathObject::leading_to(path.clone(), facts, &target, Vec::new());
                     Arc::new(Object::of_place(place, facts.clone()))
                 };
                 return Answer::Upload(of("uploadSession"), of("driveItem"));
@@ -74,7 +74,7 @@ impl Catalog {
             other => other,
         };
         let Walk { pattern, .. } = walked;
-        let place = PathObject::leading_to(path, facts, target, pattern);
+        let place = PathObject::leading_to(path, facts, &target, pattern);
         Answer::Rows(Arc::new(Object::of_place(place, facts.clone())))
     }
 
@@ -85,7 +85,7 @@ impl Catalog {
         let kind = facts.find(name.strip_prefix("microsoft.graph.").unwrap_or(name))?;
         let place = object.place()?;
         let target = Target::Entity(kind);
-        let place = PathObject::leading_to(place.path.clone(), facts, target, place.pattern.clone());
+        let place = PathObject::leading_to(place.path.clone(), facts, &target, place.pattern.clone());
         Some(Arc::new(Object::of_place(place, facts.clone())))
     }
 }

@@ -65,18 +65,18 @@ pub(super) enum Shape {
 impl PathObject {
     pub(super) fn new(path: GraphPath, facts: &Facts) -> Self {
         let walked = walk(facts, path.segments());
-        Self::leading_to(path, facts, walked.target, walked.pattern)
+        Self::leading_to(path, facts, &walked.target, walked.pattern)
     }
 
     /// A path with what it leads to.
     pub(super) fn leading_to(
         path: GraphPath,
         facts: &Facts,
-        target: Target<'_>,
+        target: &Target<'_>,
         pattern: Vec<String>,
     ) -> Self {
         let (mut shape, mut graph_type, mut value) = (Shape::Unknown, None, None);
-        match target {
+        match *target {
             Target::Entities(kind) => (shape, graph_type) = (Shape::Collection, Some(kind)),
             Target::Entity(kind) => (shape, graph_type) = (Shape::Single, Some(kind)),
             Target::Value(kind) => {
