@@ -51,10 +51,10 @@ impl Marks {
             }
             last if self.with_property && MARKABLE.contains(&last) => {
                 let property = json!({"id": PROPERTY, "value": self.value(index)});
-                match body.entry("singleValueExtendedProperties").or_insert_with(|| json!([])) {
-                    Value::Array(properties) => properties.push(property),
-                    // Not an array: Graph refuses the record as it is, which is what its author has to hear.
-                    _ => {}
+                let properties = body.entry("singleValueExtendedProperties").or_insert_with(|| json!([]));
+                // Not an array: Graph refuses the record as it is, which is what its author has to hear.
+                if let Value::Array(properties) = properties {
+                    properties.push(property);
                 }
                 Effect::Once
             }
