@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::activity::Engine;
+use crate::catalog::Catalogs;
 use crate::clock::Clock;
 use crate::connection::Registry;
 use crate::control::{self, Control, Guard, Layers, Listener, Phase, ReloadHandle};
@@ -37,7 +38,8 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
     // Bind first: an operator learns of a taken port before anything else has happened.
     files::ensure_private_folder(&settings.state_directory)
         .map_err(|error| format!("[Agent] StateDirectory: {error}"))?;
-    let left_over = files::remove_left_over(&settings.state_directory.join("tokens"));
+    let folders = ["tokens", "schema"].map(|folder| settings.state_directory.join(folder));
+    let left_over: usize = folders.iter().map(|folder| files::remove_left_over(folder)).sum();
     if left_over > 0 {
         tracing::info!(left_over, "Removed temporary files that a killed agent had left.");
     }
@@ -62,7 +64,7 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
         metrics: metrics.clone(),
         log,
         governor: Governor::new(),
-        catalogs: Arc::default(),
+        catalogs: Arc::new(Catalogs::new(Some(settings.state_directory.join("schema")))),
         transports,
         drop_ins: DropIns::watch(&settings.drop_in_directory, clock.clone()),
         alive: alive.clone(),

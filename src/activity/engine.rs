@@ -17,10 +17,11 @@ use super::model::{CallOptions, TestReport};
 use super::running::RunningQuery;
 use super::runs::{Run, Runs};
 use super::saved::{SavedRequest, saved};
+use super::schema::{SchemaError, refresh_schema};
 use super::upload::{Upload, not_kept};
 use super::variables::user_id;
 use super::write::{Prepared, RunningWrite, WriteCall};
-use crate::catalog::CatalogSlot;
+use crate::catalog::{CatalogSlot, SchemaStatus};
 use crate::clock::Clock;
 use crate::connection::{ActivityKind, Connection};
 use crate::graph::{CallContext, GraphClient};
@@ -222,6 +223,22 @@ impl Engine {
         self.kept.as_ref().ok_or_else(|| {
             not_kept("the agent could not open 'runs' below [Agent] StateDirectory at its start; its log says why.")
         })
+    }
+
+    /// Fetches the schema of the connection's Graph endpoint and puts it in use.
+    ///
+    /// # Errors
+    /// [`SchemaError`]; the schema in use stays.
+    pub async fn refresh_schema(
+        &self,
+        live: &Live,
+        options: &CallOptions,
+    ) -> Result<SchemaStatus, SchemaError> {
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let _stops_when_dropped = cancel.clone().drop_guard();
+        let deadline = self.deadline(options);
+        let context = CallContext::new(options.request_id.clone(), cancel, deadline);
+        Box::pin(refresh_schema(live, &self.clock, &context)).await
     }
 
     /// Test: step by step, what works and what does not. It is no run: it must answer when all places are taken.

@@ -29,6 +29,7 @@ mod results;
 mod running;
 mod runs;
 mod saved;
+mod schema;
 mod selection;
 mod store_probe;
 mod target;
@@ -48,6 +49,7 @@ pub use procedures::{ContentStream, Executed, LocalFiles, ProcedureHost, Running
 pub use running::RunningQuery;
 pub use runs::{RunFilter, Runs};
 pub use saved::SavedRequest;
+pub use schema::SchemaError;
 pub use store_probe::KeptStore;
 pub use upload::{StreamedRecords, Upload};
 pub use write::{RunningWrite, WriteCall, WriteEnd};

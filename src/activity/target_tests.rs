@@ -185,6 +185,46 @@ fn what_cannot_be_sent_is_refused() {
 }
 
 #[test]
+fn what_the_service_does_not_take_is_refused_before_it_is_asked() {
+    for (object, kind, record, expected) in [
+        ("CalendarView", ActivityKind::Delete, json!({"id": "e"}), "Write to Events"),
+        ("Files", ActivityKind::Create, json!({"name": "x"}), "UploadFile"),
+    ] {
+        let error = build(object, kind, &record, None).unwrap_err().to_string();
+        assert!(error.contains(expected), "{object} {record}: {error}");
+    }
+}
+
+#[test]
+fn a_task_is_changed_only_with_its_tag() {
+    let error = build("Tasks", ActivityKind::Update, &json!({"id": "t", "title": "x"}), None).unwrap_err();
+    assert!(error.to_string().contains("needs the column Etag"), "{error}");
+    let tagged = json!({"id": "t", "title": "x", "Etag": "W/1"});
+    let request = build("Tasks", ActivityKind::Update, &tagged, None).unwrap().request;
+    assert_eq!((request.path.as_str(), request.headers[0].0), ("planner/tasks/t", "If-Match"));
+}
+
+#[test]
+fn records_of_a_collection_of_several_types_say_theirs() {
+    let record = json!({"BusinessId": "b", "displayName": "Ada"});
+    let request = build("BookingCustomers", ActivityKind::Create, &record, None).unwrap().request;
+    let body: Value = serde_json::from_slice(&request.body.unwrap()).unwrap();
+    assert_eq!(request.path, "solutions/bookingBusinesses/b/customers");
+    assert_eq!(body, json!({"displayName": "Ada", "@odata.type": "#microsoft.graph.bookingCustomer"}));
+}
+
+#[test]
+fn a_conversation_is_made_with_its_first_post() {
+    let record = json!({"GroupId": "g", "topic": "T", "Content": "Hi", "NewParticipants": "Ada, ada@x.y; Lee, lee@x.y"});
+    let request = build("Conversations", ActivityKind::Create, &record, None).unwrap().request;
+    let body: Value = serde_json::from_slice(&request.body.unwrap()).unwrap();
+    assert_eq!(request.path, "groups/g/conversations");
+    let post = &body["threads"][0]["posts"][0];
+    assert_eq!(post["body"]["content"], "Hi");
+    assert_eq!(post["newParticipants"][1]["emailAddress"], json!({"name": "Lee", "address": "lee@x.y"}));
+}
+
+#[test]
 fn an_application_must_name_a_user() {
     let application = connection(|connection| connection.auth.scheme = AuthScheme::AzureMsi);
     let record = json!({"subject": "x"});

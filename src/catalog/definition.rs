@@ -25,6 +25,8 @@ pub(super) struct Definition {
     /// What to use where the service takes no new or changed records, for the message.
     pub(super) instead: &'static str,
     pub(super) etag: bool,
+    /// The property that holds the row's tag, where rows have one instead of `@odata.etag`.
+    pub(super) etag_property: Option<&'static str>,
     /// Whether the service refuses to change or remove a record without `If-Match`.
     pub(super) etag_required: bool,
     /// Other names of place columns.
@@ -112,6 +114,7 @@ pub(super) const PLAIN: Definition = Definition {
     delete: false,
     instead: "",
     etag: false,
+    etag_property: None,
     etag_required: false,
     aliases: &[],
     before: &[],
@@ -171,6 +174,9 @@ impl Definition {
             let name = column.name.as_str();
             if let Some((_, operators)) = self.filters.iter().find(|(names, _)| names.contains(&name)) {
                 column.filter = *operators;
+            }
+            if let (ColumnSource::Etag, Some(property)) = (column.source, self.etag_property) {
+                column.path = vec![property.to_owned()];
             }
             column.sortable |= self.sortable.contains(&name);
             column.read_only |= name == "id" || self.read_only.contains(&name);

@@ -287,6 +287,11 @@ impl Facts {
             Some(Root { name: words.next()?, type_name: words.next()?, collection })
         })
     }
+
+    /// How many types there are.
+    pub(super) fn len(&self) -> usize {
+        self.types.len()
+    }
 }
 
 /// The order of the types: by name without regard to case; two that differ by case only keep an order of their own.

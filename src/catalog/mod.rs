@@ -31,7 +31,7 @@ mod route;
 mod walk;
 
 pub use answer::Answer;
-pub use catalogs::{CatalogSlot, Catalogs};
+pub use catalogs::{CatalogSlot, Catalogs, LARGEST_METADATA, SchemaFault, SchemaStatus};
 pub use column::{Column, ColumnKind, ColumnSource, FilterOps};
 pub use csdl_text::Known;
 pub use definition::{InsertNeed, Range, Recursion};

@@ -105,6 +105,8 @@ fn what_is_missing_or_not_taken_is_named() {
     assert!(object("CalendarView").allows(ActivityKind::Delete).is_err());
     assert!(object("Conversations").allows(ActivityKind::Update).is_err());
     assert!(object("Tasks").needs_etag() && object("Tasks").allows(ActivityKind::Update).is_ok());
+    assert_eq!(object("Files").column("Etag").unwrap().path, ["eTag"]);
+    assert_eq!(object("Events").column("Etag").unwrap().path, ["@odata.etag"]);
     assert_eq!(object("EventOccurrences").place_column(RouteUse::List, "eventid"), Some("Events_id"));
     assert_eq!(object("Plans").column("userid").unwrap().source, ColumnSource::Place);
 }

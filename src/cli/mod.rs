@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod reload;
 mod run;
+mod schema;
 mod sign_in;
 mod status;
 mod test;
@@ -85,6 +86,11 @@ enum Command {
     },
     /// Make the running agent read settings and drop-ins again, and say what changed.
     Reload,
+    /// Refresh or show what the running agent knows of Microsoft Graph's types.
+    Schema {
+        #[command(subcommand)]
+        command: schema::Schema,
+    },
     /// Look after the token stores without the agent.
     Tokens {
         #[command(subcommand)]
@@ -113,6 +119,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             sign_in::sign_in(config, &name, sign_in::wish(browser, code, cancel))
         }
         Command::Reload => reload::reload(config),
+        Command::Schema { command } => schema::schema(config, &command),
         Command::Tokens { command } => tokens::tokens(config, &command),
         Command::Version => {
             println!("o365-agent {}", env!("CARGO_PKG_VERSION"));

@@ -51,7 +51,8 @@ pub(super) fn check(
         scope::check(&mut values, auth, endpoints.as_ref());
     }
     let sign_in_urls = endpoints::sign_in_urls(&mut values, endpoints.as_ref());
-    let proxy = proxy::check(&mut values);
+    let has_tls = endpoints.as_ref().is_none_or(|endpoints| endpoints.graph.scheme() == "https");
+    let proxy = proxy::check(&mut values, has_tls);
     let server_trust = server_trust::check(&mut values, endpoints.as_ref(), proxy.as_ref());
     let timeout = timeout(&mut values);
     let user_id = user_id(&mut values);

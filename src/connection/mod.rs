@@ -16,6 +16,7 @@ mod registry;
 mod scope;
 mod server_trust;
 mod store;
+mod system_proxy;
 mod template;
 #[cfg(test)]
 mod tests;

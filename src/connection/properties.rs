@@ -284,14 +284,11 @@ pub const PROPERTIES: &[Property] = &[
         ALL,
         "How to sign in to ProxyServer: BASIC or NONE.",
     ),
-    other(
+    used(
         "ProxyAutoDetect",
         Kind::Boolean,
-        Use::Refused(
-            "The agent does not look for a proxy by itself. Use UseProxySettings or ProxyServer.",
-            &["false", "0"],
-        ),
-        "Whether to find the proxy by itself.",
+        ALL,
+        "Whether to take the proxy from the agent's environment: https_proxy, http_proxy, all_proxy and no_proxy.",
     ),
     used(
         "ProxySSLType",

@@ -1,15 +1,38 @@
 //! Which proxy a connection uses: its own `ProxyServer` or `FirewallServer`, else the agent's if it asks for that, else
-//! none. The environment's proxy variables are never looked at. Never connects to anything.
+//! none. The environment's proxy variables are looked at only where `ProxyAutoDetect` asks for it. Never connects to
+//! anything.
 
+use super::system_proxy;
 use super::values::Values;
 use super::{Proxy, ProxyKind};
 use crate::settings::LONGEST_SOCKS_WORD;
 
-/// Reads and checks the proxy and firewall properties.
-pub(super) fn check(values: &mut Values<'_>) -> Option<Proxy> {
+/// Reads and checks the proxy and firewall properties. `has_tls`: whether Graph is spoken to with TLS.
+pub(super) fn check(values: &mut Values<'_>, has_tls: bool) -> Option<Proxy> {
     let agents = values.boolean("UseProxySettings", false);
+    let by_itself = values.boolean("ProxyAutoDetect", false);
     let firewall = firewall(values);
     let server = values.text("ProxyServer");
+    if by_itself {
+        let other = match (&server, &firewall, agents) {
+            (Some(_), _, _) => Some("ProxyServer"),
+            (_, Some(_), _) => Some("FirewallServer"),
+            (_, _, true) => Some("UseProxySettings"),
+            _ => None,
+        };
+        if let Some(other) = other {
+            let message = format!(
+                "ProxyAutoDetect takes the proxy from the agent's environment, and {other} names another one. Remove one of the two."
+            );
+            values.fault("ProxyAutoDetect", message);
+            // For what else is wrong with it.
+            let _not_used = server.and_then(|host| own(values, host));
+            return None;
+        }
+        let own = ["ProxyPort", "ProxyUser", "ProxyPassword", "ProxyAuthScheme", "ProxyExceptions"];
+        orphans(values, "ProxyServer", &own);
+        return system_proxy::find(values, has_tls);
+    }
     match (server, firewall) {
         (Some(_), Some(_)) => {
             let message = "ProxyServer and FirewallServer are both given, and a connection goes through one of them. Remove one.";

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::*;
 use crate::dropin::{DropInFile, Snapshot};
 use crate::secret::Secret;
-use crate::settings::{self, Host, Settings};
+use crate::settings::{self, Host, Settings, ThisHost};
 
 /// A machine where everything is in order.
 struct FakeHost;
@@ -179,6 +179,47 @@ fn the_agents_proxy_is_used_only_by_those_who_ask() {
     let without =
         proxy("    ProxyServer: own.example\n    ProxyUser: u\n    ProxyAuthScheme: none\n").unwrap();
     assert_eq!(without.user, None);
+}
+
+#[test]
+fn the_machines_proxy_is_used_only_by_those_who_ask() {
+    let host = ThisHost::with_environment(|name| match name {
+        "https_proxy" => Some("http://us%20er:pw@proxy.example:3128".to_owned()),
+        "NO_PROXY" => Some("contoso.com,10.0.0.0/8".to_owned()),
+        "http_proxy" => Some("http://other.example".to_owned()),
+        _ => None,
+    });
+    let applied = |lines: &str, host: &ThisHost| {
+        let registry = Registry::new();
+        let settings = settings("[Proxy]\nHost=agents.example\n");
+        registry.apply(&snapshot(&[("a.yaml", &format!("{BASE}{lines}"))]), &settings, host);
+        registry
+    };
+    let asked = applied("    ProxyAutoDetect: true\n", &host);
+    let found = asked.get("A").unwrap().proxy.clone().unwrap();
+    assert_eq!(
+        (found.named_by, found.host.as_str(), found.port, found.user.as_deref()),
+        ("https_proxy", "proxy.example", 3128, Some("us er"))
+    );
+    assert_eq!(found.exceptions, ["contoso.com", ".contoso.com"]);
+    assert!(asked.current().files[0].notices[0].message.contains("'10.0.0.0/8'"));
+    assert!(applied("", &host).get("A").unwrap().proxy.is_none());
+    let bare = ThisHost::with_environment(|_| None);
+    assert!(applied("    ProxyAutoDetect: true\n", &bare).get("A").unwrap().proxy.is_none());
+    let wrong = ThisHost::with_environment(|name| (name == "all_proxy").then(|| "ftp://x".to_owned()));
+    for (lines, host, word) in [
+        ("    ProxyAutoDetect: true\n", &wrong, "all_proxy is not a proxy's address"),
+        ("    ProxyAutoDetect: true\n    ProxyServer: p\n", &host, "ProxyServer names another one"),
+        (
+            "    ProxyAutoDetect: true\n    UseProxySettings: true\n",
+            &host,
+            "UseProxySettings names another one",
+        ),
+        ("    ProxyAutoDetect: true\n    ProxyUser: u\n", &host, "ProxyUser needs ProxyServer"),
+    ] {
+        let faults = applied(lines, host).current().faults.clone();
+        assert!(faults.iter().any(|fault| fault.message.contains(word)), "{faults:?}");
+    }
 }
 
 #[test]

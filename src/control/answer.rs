@@ -1,4 +1,4 @@
-//! Answers of a query as a stream: JSON, NDJSON or CSV by the Accept header, in constant memory. The first rows are
+//! Answers of a query as a stream: JSON, NDJSON, CSV or Arrow by the Accept header, in constant memory. The first rows are
 //! fetched before the head is sent, so that a refusal is still a problem document; a stream that breaks later is cut
 //! without its last chunk, so that no client can take it for complete.
 
@@ -7,6 +7,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use serde_json::{Value, json};
 
 use super::problem::Problem;
@@ -33,10 +35,12 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
             "application/json" | "*/*" | "application/*" | "" => Some(Encoding::Json),
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Encoding::Ndjson),
             "text/csv" | "text/*" => Some(Encoding::Csv),
+            "application/vnd.apache.arrow.stream" => Some(Encoding::Arrow),
             _ => None,
         })
         .ok_or_else(|| {
-            let detail = "Rows can be had as application/json, application/x-ndjson or text/csv. Correct the Accept header.";
+            let detail = "Rows can be had as application/json, application/x-ndjson, text/csv or \
+                 application/vnd.apache.arrow.stream. Correct the Accept header.";
             Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail)
         })
 }
@@ -46,6 +50,7 @@ fn media_type(encoding: Encoding) -> &'static str {
         Encoding::Json => "application/json",
         Encoding::Ndjson => "application/x-ndjson",
         Encoding::Csv => "text/csv; charset=utf-8; header=present",
+        Encoding::Arrow => "application/vnd.apache.arrow.stream",
     }
 }
 
@@ -59,32 +64,62 @@ pub(super) async fn rows(mut query: RunningQuery, encoding: Encoding) -> Result<
 
     let mut head = Vec::with_capacity(CHUNK_BYTES);
     let columns_first = encoding == Encoding::Json && open(&query, &mut head);
-    let state = Some((query, head));
-    let body = stream::unfold(state, move |state| async move {
-        let (mut query, mut buffer) = state?;
+    let body = stream::unfold(Rest::Rows(Box::new(query), head, false), move |rest| async move {
+        let (mut query, mut buffer, begun) = match rest {
+            Rest::Rows(query, buffer, begun) => (query, buffer, begun),
+            Rest::Trailers(trailers) => return Some((Ok(Frame::trailers(trailers)), Rest::Nothing)),
+            Rest::Nothing => return None,
+        };
         loop {
             match query.next(&mut buffer, encoding).await {
                 Ok(Progress { end: Some(end), .. }) => {
                     close(&query, encoding, &end, columns_first, &mut buffer);
-                    return (!buffer.is_empty()).then(|| (Ok(Bytes::from(buffer)), None));
+                    let trailers = Rest::Trailers(trailers(&end));
+                    return Some((Ok(Frame::data(Bytes::from(buffer))), trailers));
                 }
-                Ok(_) if buffer.len() >= CHUNK_BYTES => {
+                // The first rows go out as soon as they are there; later ones are gathered.
+                Ok(progress) if buffer.len() >= CHUNK_BYTES || (!begun && progress.rows > 0) => {
                     let full =
                         std::mem::replace(&mut buffer, Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4));
-                    return Some((Ok(Bytes::from(full)), Some((query, buffer))));
+                    return Some((Ok(Frame::data(Bytes::from(full))), Rest::Rows(query, buffer, true)));
                 }
                 Ok(_) => {}
                 // Without its last chunk, an HTTP client reports the body as broken off.
-                Err(error) => return Some((Err(std::io::Error::other(error.code())), None)),
+                Err(error) => return Some((Err(std::io::Error::other(error.code())), Rest::Nothing)),
             }
         }
     });
 
-    let mut response = Response::new(Body::from_stream(body));
+    let mut response = Response::new(Body::new(StreamBody::new(body)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(encoding)));
+    headers.insert(header::TRAILER, HeaderValue::from_static("x-complete, x-reason, x-notes"));
     headers.extend(told);
     Ok(response)
+}
+
+/// What of an answer is still to be sent.
+enum Rest {
+    /// Rows: the query, what is gathered, and whether any went out.
+    Rows(Box<RunningQuery>, Vec<u8>, bool),
+    Trailers(HeaderMap),
+    Nothing,
+}
+
+/// How the query ended, for the forms that have no place for it (RFC 9110 section 6.5). A client gets them when it says
+/// `TE: trailers`.
+fn trailers(end: &End) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    let complete = if end.complete { "true" } else { "false" };
+    trailers.insert(HeaderName::from_static("x-complete"), HeaderValue::from_static(complete));
+    for (name, text) in
+        [("x-reason", end.reason.clone().unwrap_or_default()), ("x-notes", end.notes.join(" "))]
+    {
+        if let Some(value) = header_text(&text).filter(|value| !value.is_empty()) {
+            trailers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    trailers
 }
 
 /// What is known before the rows, as headers, for the forms that hold rows only.
@@ -127,7 +162,7 @@ fn open(query: &RunningQuery, out: &mut Vec<u8>) -> bool {
     }
     if !query.evaluated().is_empty() {
         let evaluated = json!({"evaluated": query.evaluated()}).to_string();
-        out.extend_from_slice(evaluated[1..evaluated.len() - 1].as_bytes());
+        out.extend_from_slice(&evaluated.as_bytes()[1..evaluated.len() - 1]);
         out.push(b',');
     }
     out.extend_from_slice(b"\"rows\":[");
@@ -135,7 +170,7 @@ fn open(query: &RunningQuery, out: &mut Vec<u8>) -> bool {
 }
 
 /// Ends the answer: for JSON the rest of the document, for NDJSON a last line if something is missing or was passed over.
-/// CSV has no place to say so; the run does (`GET /v1/runs/{id}`).
+/// CSV and Arrow have no place to say so; the trailers and the run (`GET /v1/runs/{id}`) do.
 fn close(query: &RunningQuery, encoding: Encoding, end: &End, columns_first: bool, out: &mut Vec<u8>) {
     match encoding {
         Encoding::Json => {
@@ -166,7 +201,7 @@ fn close(query: &RunningQuery, encoding: Encoding, end: &End, columns_first: boo
             out.extend_from_slice(line.to_string().as_bytes());
             out.push(b'\n');
         }
-        Encoding::Ndjson | Encoding::Csv => {}
+        Encoding::Ndjson | Encoding::Csv | Encoding::Arrow => {}
     }
 }
 
@@ -189,6 +224,7 @@ mod tests {
             (Some("application/x-ndjson"), Some(Encoding::Ndjson)),
             (Some("text/csv;q=0.9, application/json"), Some(Encoding::Csv)),
             (Some("text/html, application/json;q=0.5"), Some(Encoding::Json)),
+            (Some("application/vnd.apache.arrow.stream"), Some(Encoding::Arrow)),
             (Some("image/png"), None),
         ] {
             let mut headers = HeaderMap::new();

@@ -6,7 +6,8 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::problem::Problem;
-use crate::activity::ActivityError;
+use crate::activity::{ActivityError, SchemaError};
+use crate::catalog::SchemaFault;
 use crate::dropin::WriteError;
 use crate::graph::{GraphError, GraphRefusal};
 use crate::token::{SignInError, TokenError, TokenFailure};
@@ -146,6 +147,21 @@ impl From<ActivityError> for Problem {
         };
         problem.log.get_or_insert(log);
         problem
+    }
+}
+
+impl From<SchemaError> for Problem {
+    fn from(error: SchemaError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SchemaError::Graph(error) => error.into(),
+            SchemaError::Fault(SchemaFault::Bad(_)) => {
+                Problem::new(StatusCode::BAD_GATEWAY, "bad_schema", detail)
+            }
+            SchemaError::Fault(SchemaFault::NotKept(_)) => {
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "schema_not_kept", detail)
+            }
+        }
     }
 }
 

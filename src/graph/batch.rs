@@ -118,6 +118,13 @@ impl GraphClient {
         if let Some(claims) = refused_token {
             self.renew_for_parts(token, claims, &mut verdicts, context).await;
         }
+        let due = |verdict: &(Part, Verdict)| match verdict.1 {
+            Verdict::Again(due) => Some(due),
+            Verdict::Done(_) => None,
+        };
+        if let Some(latest) = verdicts.iter().filter_map(due).max() {
+            context.traffic.held_until(latest);
+        }
         verdicts
     }
 

@@ -263,6 +263,7 @@ impl GraphClient {
                     attempt = progress.attempts, after_ms = after.as_millis(), what, "The Graph request is sent again.");
                 progress.new_connection = new_connection;
                 let earliest = tokio::time::Instant::now() + after;
+                call.context.traffic.held_until(earliest);
                 if matches!(happened, Happened::Answered { status: 429, .. }) {
                     // The wait is in the line, at its front: there everybody waits for the same gate.
                     progress.not_before = Some(earliest);

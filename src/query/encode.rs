@@ -1,10 +1,16 @@
-//! From cells to the bytes of an answer: JSON rows, newline-delimited JSON, or CSV. Cells are put in as the service wrote
+//! From cells to the bytes of an answer: JSON rows, newline-delimited JSON, CSV or Arrow. Cells are put in as the service wrote
 //! them; nothing is parsed and written anew, so no number changes its digits. Formulas in CSV are not altered either: the
 //! text belongs to its author, and whoever opens it in a spreadsheet imports it as text.
 
 use std::borrow::Cow;
 
+use super::arrow::ArrowEncoder;
+use super::error::QueryError;
 use super::residual::text;
+use crate::catalog::ColumnKind;
+
+/// Stands between the cells of a row that is held for Arrow: no JSON text has it, because it is a control character.
+const BETWEEN: u8 = 0x1e;
 
 /// The forms of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +21,15 @@ pub enum Encoding {
     Ndjson,
     /// RFC 4180 with a header line.
     Csv,
+    /// An Arrow IPC stream.
+    Arrow,
+}
+
+impl Encoding {
+    /// Whether the columns must be known before the first row.
+    pub(super) fn is_table(self) -> bool {
+        matches!(self, Self::Csv | Self::Arrow)
+    }
 }
 
 /// Writes rows of known columns.
@@ -24,17 +39,20 @@ pub(super) struct Encoder {
     names: Vec<String>,
     /// `{"first":`, `,"second":`, …
     prefixes: Vec<Vec<u8>>,
+    arrow: Option<ArrowEncoder>,
 }
 
 impl Encoder {
-    /// An encoder for columns of these names.
-    pub(super) fn new(encoding: Encoding, names: Vec<String>) -> Self {
+    /// An encoder for these columns.
+    pub(super) fn new(encoding: Encoding, columns: &[(String, ColumnKind)]) -> Self {
+        let names: Vec<String> = columns.iter().map(|(name, _)| name.clone()).collect();
+        let arrow = (encoding == Encoding::Arrow).then(|| ArrowEncoder::new(columns));
         let prefix = |(place, name): (usize, &String)| {
             let opening = if place == 0 { '{' } else { ',' };
             format!("{opening}{}:", serde_json::Value::from(name.as_str())).into_bytes()
         };
         let prefixes = names.iter().enumerate().map(prefix).collect();
-        Self { encoding, names, prefixes }
+        Self { encoding, names, prefixes, arrow }
     }
 
     /// The header line, for CSV.
@@ -45,15 +63,21 @@ impl Encoder {
     }
 
     /// One row; `first` tells whether no row was written before it.
+    ///
+    /// # Errors
+    /// [`QueryError::NotShowable`], when a cell does not fit into a typed column.
     pub(super) fn row<'row>(
-        &self,
+        &mut self,
         cells: impl Iterator<Item = Option<&'row [u8]>>,
         first: bool,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Result<(), QueryError> {
+        if let Some(arrow) = &mut self.arrow {
+            return arrow.row(cells, out);
+        }
         if self.encoding == Encoding::Csv {
             write_csv(out, cells.map(csv_field));
-            return;
+            return Ok(());
         }
         self.before(first, out);
         if self.prefixes.is_empty() {
@@ -68,6 +92,55 @@ impl Encoder {
         }
         out.push(b'}');
         self.after(out);
+        Ok(())
+    }
+
+    /// One row to be kept for [`Encoder::release`].
+    ///
+    /// # Errors
+    /// As [`Encoder::row`].
+    pub(super) fn hold<'row>(
+        &mut self,
+        cells: impl Iterator<Item = Option<&'row [u8]>>,
+    ) -> Result<Vec<u8>, QueryError> {
+        let mut held = Vec::new();
+        if self.arrow.is_none() {
+            self.row(cells, true, &mut held)?;
+            return Ok(held);
+        }
+        for (place, cell) in cells.enumerate() {
+            if place > 0 {
+                held.push(BETWEEN);
+            }
+            held.extend_from_slice(cell.unwrap_or_default());
+        }
+        Ok(held)
+    }
+
+    /// Appends a row that was held.
+    ///
+    /// # Errors
+    /// As [`Encoder::row`].
+    pub(super) fn release(&mut self, held: &[u8], first: bool, out: &mut Vec<u8>) -> Result<(), QueryError> {
+        if let Some(arrow) = &mut self.arrow {
+            let cells =
+                held.split(|byte| *byte == BETWEEN).map(|cell| Some(cell).filter(|cell| !cell.is_empty()));
+            return arrow.row(cells, out);
+        }
+        self.before(first, out);
+        out.extend_from_slice(held);
+        Ok(())
+    }
+
+    /// Appends what stands behind the last row.
+    ///
+    /// # Errors
+    /// As [`Encoder::row`].
+    pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), QueryError> {
+        match &mut self.arrow {
+            Some(arrow) => arrow.finish(out),
+            None => Ok(()),
+        }
     }
 
     /// One whole row as JSON.
@@ -148,11 +221,12 @@ mod tests {
     use super::*;
 
     fn encode(encoding: Encoding, rows: &[[Option<&str>; 3]]) -> String {
-        let encoder = Encoder::new(encoding, vec!["id".to_owned(), "a\"b".to_owned(), "tags".to_owned()]);
+        let columns = ["id", "a\"b", "tags"].map(|name| (name.to_owned(), ColumnKind::Any));
+        let mut encoder = Encoder::new(encoding, &columns);
         let mut out = Vec::new();
         encoder.header(&mut out);
         for (place, row) in rows.iter().enumerate() {
-            encoder.row(row.iter().map(|cell| cell.map(str::as_bytes)), place == 0, &mut out);
+            encoder.row(row.iter().map(|cell| cell.map(str::as_bytes)), place == 0, &mut out).unwrap();
         }
         String::from_utf8(out).unwrap()
     }
@@ -190,10 +264,10 @@ mod tests {
         #[test]
         fn csv_can_be_read_back(texts in prop::collection::vec(".{0,12}", 3)) {
             let cells: Vec<String> = texts.iter().map(|text| serde_json::to_string(text).unwrap()).collect();
-            let encoder = Encoder::new(Encoding::Csv, vec![String::new(); 3]);
+            let mut encoder = Encoder::new(Encoding::Csv, &vec![(String::new(), ColumnKind::Any); 3]);
             let mut out = Vec::new();
             encoder.header(&mut out);
-            encoder.row(cells.iter().map(|cell| Some(cell.as_bytes())), true, &mut out);
+            encoder.row(cells.iter().map(|cell| Some(cell.as_bytes())), true, &mut out).unwrap();
             let mut reader = csv::ReaderBuilder::new().from_reader(out.as_slice());
             let record = reader.records().next().unwrap().unwrap();
             prop_assert_eq!(record.iter().collect::<Vec<_>>(), texts);

@@ -35,7 +35,7 @@ pub(super) struct Feed {
     read_ahead: bool,
     waiting: VecDeque<Next>,
     /// Listings that pause because enough places wait.
-    paused: Vec<Box<Active>>,
+    paused: Vec<Active>,
     /// In order: the scans that were begun, the first of them being read.
     begun: VecDeque<Box<Active>>,
     /// Not in order: the scans that are being read.
@@ -172,7 +172,7 @@ impl Feed {
     fn fill(&mut self) {
         if self.waiting.len() < ENOUGH_WAITING {
             for listing in std::mem::take(&mut self.paused) {
-                self.run(listing);
+                self.run(Box::new(listing));
             }
         }
         while self.begun.len() + self.running.len() < AT_ONCE {
@@ -211,7 +211,7 @@ impl Feed {
     fn go_on(&mut self, active: Box<Active>) {
         match (self.in_order, &active.scan.then) {
             (true, _) => self.begun.push_front(active),
-            (false, Then::EachUser(_)) if self.waiting.len() >= ENOUGH_WAITING => self.paused.push(active),
+            (false, Then::EachUser(_)) if self.waiting.len() >= ENOUGH_WAITING => self.paused.push(*active),
             (false, _) => self.run(active),
         }
     }

@@ -1,5 +1,6 @@
 //! The query stage: a request → a plan (OData requests and what is left for the agent) → rows. Never writes to Graph.
 
+mod arrow;
 mod condition;
 mod decode;
 mod encode;
@@ -11,6 +12,7 @@ mod nodes;
 mod odata;
 mod operator;
 mod pipeline;
+mod place_scans;
 mod places;
 mod plan;
 mod plan_object;

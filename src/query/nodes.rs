@@ -217,7 +217,7 @@ mod tests {
             (json!([{"And": [good]}]), "conditions[0]: has no 'field'."),
             (json!({"or": [{"field": "a", "operator": "x"}]}), "conditions.or[0].operator: 'x' is no"),
             (json!([deep]), "groups stand more than 16 deep"),
-            (json!(vec![good.clone(); 1001]), "conditions[1000]: more than 1000"),
+            (json!(vec![good; 1001]), "conditions[1000]: more than 1000"),
         ] {
             let message = read(&conditions).unwrap_err();
             assert!(message.contains(expected), "{message}\nnot: {expected}");

@@ -57,7 +57,7 @@ impl Pushed {
     }
 
     /// Several joined by `word`.
-    pub(super) fn join(parts: Vec<Self>, joined: Joined) -> Self {
+    pub(super) fn join(parts: &[Self], joined: Joined) -> Self {
         let word = if joined == Joined::Or { " or " } else { " and " };
         let terms = parts.iter().map(|part| part.terms).sum();
         let (exact, advanced) = (parts.iter().all(|part| part.exact), parts.iter().any(|part| part.advanced));
@@ -120,7 +120,7 @@ fn or_null(column: &Column, pushed: Pushed) -> Option<Pushed> {
         return None;
     }
     let null = Pushed::exact(format!("{} eq null", column.odata_path())).advanced();
-    Some(Pushed::join(vec![pushed, null], Joined::Or))
+    Some(Pushed::join(&[pushed, null], Joined::Or))
 }
 
 fn compare(path: &str, column: &Column, comparison: Comparison, literal: &Literal) -> Option<Pushed> {
@@ -155,7 +155,7 @@ fn one_of(path: &str, column: &Column, values: &[Literal], home: Home, negated: 
         let pushed = Pushed::exact(format!("{path} {operator} {}", value.odata()));
         if negated { pushed.advanced() } else { pushed }
     };
-    column.filter.has(able).then(|| Pushed::join(values.iter().map(term).collect(), joined))
+    column.filter.has(able).then(|| Pushed::join(&values.iter().map(term).collect::<Vec<_>>(), joined))
 }
 
 fn like(path: &str, column: &Column, pattern: &Like) -> Option<Pushed> {

@@ -8,6 +8,7 @@ use super::encode::{Encoder, Encoding};
 use super::error::QueryError;
 use super::plan::{Cell, Plan};
 use super::sort::{SortedRows, Sorter};
+use crate::catalog::ColumnKind;
 use crate::graph::GraphError;
 
 /// Sorted rows go out in pieces of about so many bytes.
@@ -48,6 +49,7 @@ pub(super) struct Pipeline {
     plan: Plan,
     encoder: Option<Encoder>,
     header_written: bool,
+    closed: bool,
     cap: Option<Cap>,
     /// Takes the rows while they come, if they are to be sorted.
     sorter: Option<Sorter>,
@@ -74,6 +76,7 @@ impl Pipeline {
             plan,
             encoder: None,
             header_written: false,
+            closed: false,
             cap,
             skipped: 0,
             delivered: 0,
@@ -102,9 +105,13 @@ impl Pipeline {
         self.delivered
     }
 
-    /// The names of the columns: with whole rows those seen so far.
-    pub(super) fn names(&self) -> &[String] {
-        &self.seen
+    /// The columns with their types: with whole rows those seen so far.
+    pub(super) fn columns(&self) -> Vec<(String, ColumnKind)> {
+        let kind = |place: usize, name: &str| match self.plan.columns.get(place) {
+            Some(column) => column.kind,
+            None => self.plan.object.kind_of_property(name),
+        };
+        self.seen.iter().enumerate().map(|(place, name)| (name.clone(), kind(place, name))).collect()
     }
 
     /// The end, if it is reached without another row.
@@ -119,7 +126,7 @@ impl Pipeline {
 
     /// Whether the columns are still to be found in the rows of the next [`Pipeline::push`], which should bring many.
     pub(super) fn wants_sample(&self, encoding: Encoding) -> bool {
-        self.plan.whole_rows && encoding == Encoding::Csv && self.encoder.is_none()
+        self.plan.whole_rows && encoding.is_table() && self.encoder.is_none()
     }
 
     /// Looks at the first rows for their columns, see [`Pipeline::wants_sample`].
@@ -158,15 +165,8 @@ impl Pipeline {
             }
             if let Some(mut sorter) = self.sorter.take() {
                 let most = self.wanted();
-                let taken = sorter.take(
-                    |cell| cell_of(cell, &cells, places),
-                    most,
-                    || {
-                        let mut written = Vec::new();
-                        self.write(row, &cells, places, encoding, true, &mut written)?;
-                        Ok(written)
-                    },
-                );
+                let cell = |cell| cell_of(cell, &cells, places);
+                let taken = sorter.take(cell, most, || self.hold(row, &cells, places, encoding));
                 self.sorter = Some(sorter);
                 taken?;
                 continue;
@@ -200,23 +200,29 @@ impl Pipeline {
     }
 
     /// Appends some of the sorted rows. `None` when there are none (left); then the query has ended.
-    pub(super) fn emit(&mut self, encoding: Encoding, out: &mut Vec<u8>) -> Option<Option<End>> {
-        let mut rows = self.sorted.take()?;
+    ///
+    /// # Errors
+    /// [`QueryError::NotShowable`], when a cell does not fit into a typed column.
+    pub(super) fn emit(
+        &mut self,
+        encoding: Encoding,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Option<End>>, QueryError> {
+        let Some(mut rows) = self.sorted.take() else { return Ok(None) };
         self.begin(encoding, out);
         let full = out.len() + PIECE;
         while out.len() < full {
-            let row = rows.next()?;
+            let Some(row) = rows.next() else { return Ok(None) };
             if let Some(end) = self.end().or_else(|| self.capped()) {
-                return Some(Some(end));
+                return Ok(Some(Some(end)));
             }
-            if encoding == Encoding::Json && self.delivered > 0 {
-                out.push(b',');
+            if let Some(encoder) = &mut self.encoder {
+                encoder.release(&row, self.delivered == 0, out)?;
             }
-            out.extend_from_slice(&row);
             self.delivered += 1;
         }
         self.sorted = Some(rows);
-        Some(None)
+        Ok(Some(None))
     }
 
     /// The end, if one more row would pass a bound that the caller did not set.
@@ -242,9 +248,21 @@ impl Pipeline {
         }
     }
 
+    /// Appends what stands behind the last row, once.
+    ///
+    /// # Errors
+    /// [`QueryError::NotShowable`], when a cell does not fit into a typed column.
+    pub(super) fn close(&mut self, encoding: Encoding, out: &mut Vec<u8>) -> Result<(), QueryError> {
+        self.begin(encoding, out);
+        match &mut self.encoder {
+            Some(encoder) if !std::mem::replace(&mut self.closed, true) => encoder.finish(out),
+            _ => Ok(()),
+        }
+    }
+
     fn make_encoder(&mut self, encoding: Encoding) {
         if self.encoder.is_none() {
-            self.encoder = Some(Encoder::new(encoding, self.seen.clone()));
+            self.encoder = Some(Encoder::new(encoding, &self.columns()));
         }
     }
 
@@ -259,7 +277,7 @@ impl Pipeline {
     ) -> Result<(), QueryError> {
         if self.plan.whole_rows {
             self.see(row)?;
-            if encoding != Encoding::Csv {
+            if !encoding.is_table() {
                 if let Some(encoder) = &self.encoder {
                     encoder.whole_row(row, first, out);
                 }
@@ -267,9 +285,29 @@ impl Pipeline {
             }
             self.refuse_new_columns()?;
         }
-        let Some(encoder) = &self.encoder else { return Ok(()) };
-        encoder.row(self.plan.cells.iter().map(|cell| cell_of(*cell, cells, places)), first, out);
-        Ok(())
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        encoder.row(self.plan.cells.iter().map(|cell| cell_of(*cell, cells, places)), first, out)
+    }
+
+    /// A row as it is held for sorting.
+    fn hold(
+        &mut self,
+        row: &[u8],
+        cells: &[Option<&[u8]>],
+        places: &[Vec<u8>],
+        encoding: Encoding,
+    ) -> Result<Vec<u8>, QueryError> {
+        if self.plan.whole_rows && !encoding.is_table() {
+            let mut written = Vec::new();
+            self.write(row, cells, places, encoding, true, &mut written)?;
+            return Ok(written);
+        }
+        if self.plan.whole_rows {
+            self.see(row)?;
+            self.refuse_new_columns()?;
+        }
+        let Some(encoder) = &mut self.encoder else { return Ok(Vec::new()) };
+        encoder.hold(self.plan.cells.iter().map(|cell| cell_of(*cell, cells, places)))
     }
 
     /// Notes the columns of a whole row.
@@ -292,8 +330,8 @@ impl Pipeline {
             None => Ok(()),
             Some(name) => Err(QueryError::NotShowable {
                 message: format!(
-                    "Row {} has the property '{name}', which none of the first rows had, so the CSV has no column for \
-                     it. Name the columns in `fields`, or ask for application/x-ndjson.",
+                    "Row {} has the property '{name}', which none of the first rows had, so the table has no \
+                     column for it. Name the columns in `fields`, or ask for application/x-ndjson.",
                     self.delivered + 1
                 ),
             }),

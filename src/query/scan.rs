@@ -203,7 +203,7 @@ impl Maker {
 /// Adds a property to `$select`; annotations come by themselves and cannot be selected.
 pub(super) fn select_property(select: &mut Vec<String>, column: &Column) {
     if let Some(top) = column.path.first()
-        && column.source == ColumnSource::Property
+        && matches!(column.source, ColumnSource::Property | ColumnSource::Etag)
         && !top.starts_with('@')
         && !select.contains(top)
     {

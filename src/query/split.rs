@@ -83,12 +83,12 @@ fn push_tree(tree: &Tree, home: Home) -> Option<Pushed> {
         Tree::Is(condition) => push(condition, home),
         Tree::Any(members) => {
             let parts = members.iter().map(|member| push_tree(member, home)).collect::<Option<Vec<_>>>()?;
-            Some(Pushed::join(parts, Joined::Or)).filter(|pushed| pushed.terms <= MOST_ALTERNATIVES)
+            Some(Pushed::join(&parts, Joined::Or)).filter(|pushed| pushed.terms <= MOST_ALTERNATIVES)
         }
         Tree::All(members) => {
             let parts: Vec<Pushed> = members.iter().filter_map(|member| push_tree(member, home)).collect();
             let exact = parts.len() == members.len();
-            let pushed = Pushed::join(parts, Joined::And);
+            let pushed = Pushed::join(&parts, Joined::And);
             (pushed.terms > 0).then_some(Pushed { exact: exact && pushed.exact, ..pushed })
         }
     }

@@ -49,13 +49,7 @@ impl RowStream {
     /// The columns with their types. Rows of a Graph path without `fields` have whatever columns the service answers:
     /// then these are the ones seen so far, all of them once the stream has ended.
     pub fn columns(&self) -> Vec<(String, ColumnKind)> {
-        let plan = self.pipeline.plan();
-        let kind = |place: usize, name: &str| match plan.columns.get(place) {
-            Some(column) => column.kind,
-            None => plan.object.kind_of_property(name),
-        };
-        let names = self.pipeline.names().iter().enumerate();
-        names.map(|(place, name)| (name.clone(), kind(place, name))).collect()
+        self.pipeline.columns()
     }
 
     /// Who evaluates the conditions and the order.
@@ -108,7 +102,10 @@ impl RowStream {
         if self.end.is_some() {
             // Stops the prefetch of a page that nobody will read.
             self.feed.stop();
-            self.pipeline.begin(encoding, out);
+            if let Err(error) = self.pipeline.close(encoding, out) {
+                out.truncate(before.1);
+                return Err(error);
+            }
         }
         Ok(Progress { rows: self.pipeline.delivered() - before.0, end: self.end.clone() })
     }
@@ -118,7 +115,7 @@ impl RowStream {
             return Ok(Some(end));
         }
         self.gather(encoding).await?;
-        if let Some(emitted) = self.pipeline.emit(encoding, out) {
+        if let Some(emitted) = self.pipeline.emit(encoding, out)? {
             return Ok(emitted);
         }
         if self.pipeline.settled() {

@@ -116,4 +116,21 @@ mod tests {
         let message = parse_filter("o365_agent=loud=er").unwrap_err();
         assert!(message.contains("[Logging] Level") && message.contains("debug"), "{message}");
     }
+
+    /// At trace, HTTP libraries tell addresses with their queries, and frames.
+    #[test]
+    fn libraries_stay_silent_whatever_is_asked_of_ours() {
+        for asked in ["trace", "hyper=trace,reqwest=trace,info", "o365_agent=trace,debug"] {
+            let filter = parse_filter(asked).expect("a good filter");
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(filter), || {
+                assert!(!tracing::enabled!(target: "hyper::proto::h1", tracing::Level::INFO), "{asked}");
+                assert!(!tracing::enabled!(target: "hyper_util::client", tracing::Level::DEBUG), "{asked}");
+                assert!(!tracing::enabled!(target: "reqwest::connect", tracing::Level::TRACE), "{asked}");
+                assert!(!tracing::enabled!(target: "h2::codec", tracing::Level::DEBUG), "{asked}");
+                assert!(!tracing::enabled!(target: "rustls::client", tracing::Level::DEBUG), "{asked}");
+                assert!(tracing::enabled!(target: "hyper::proto", tracing::Level::WARN), "{asked}");
+                assert!(tracing::enabled!(target: "o365_agent::token", tracing::Level::INFO), "{asked}");
+            });
+        }
+    }
 }

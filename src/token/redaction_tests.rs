@@ -70,7 +70,8 @@ async fn nothing_that_holds_a_secret_prints_it() {
     let store = FileStore::new(path, &full.name, Arc::clone(&keys), Duration::from_secs(5), Clock::machine());
     let lock = store.lock().await.unwrap();
     store.commit(&lock, 0, &Stored { generation: 1, ..stored.clone() }).await.unwrap();
-    let key_text = std::fs::read_to_string(folder.path().join("token-key")).unwrap();
+    let key_text = files::read_bounded(&folder.path().join("token-key"), 1000).unwrap();
+    let key_text = String::from_utf8(key_text).unwrap();
     let holders: [(&str, &dyn std::fmt::Debug); 10] = [
         ("stored tokens", &stored),
         ("a connection", &full),

@@ -256,7 +256,7 @@ struct Inner {
 struct Issued {
     current: String,
     /// The one before, and when it was first used.
-    previous: Option<(String, std::time::Instant)>,
+    previous: Option<(String, tokio::time::Instant)>,
     used: Vec<String>,
     count: u64,
     posts: Vec<String>,
@@ -400,7 +400,7 @@ impl FakeEndpoint {
         }
         let old = std::mem::replace(&mut state.current, format!("rt-{number}"));
         if old == given {
-            state.previous = Some((given, std::time::Instant::now()));
+            state.previous = Some((given, tokio::time::Instant::now()));
         }
         state.used.push(old);
         let answer = format!(

@@ -362,6 +362,43 @@ async fn the_answer_says_who_evaluated_what_in_every_form() {
 }
 
 #[tokio::test]
+async fn arrow_has_the_rows_of_json_typed_and_in_order() {
+    use arrow_array::cast::AsArray;
+    let sandbox = tenant();
+    let agent = Setup::new().drop_in("mail.yaml", &delegated(&sandbox, "mail", "")).start();
+    let path = "/v1/connections/mail/query";
+    for order in [json!([]), json!([{"field": "bodyPreview"}])] {
+        let request = json!({"object": "Messages", "fields": ["id", "isRead", "receivedDateTime", "categories"],
+            "conditions": [{"field": "isRead", "operator": "=", "value": true}], "orderBy": order});
+        let rows = agent.post(path, request.clone()).await.expect(200)["rows"].clone();
+        let accept = [("accept", "application/vnd.apache.arrow.stream")];
+        let answer = agent.call(http::Method::POST, path, &accept, Some(request)).await;
+        assert_eq!(answer.headers["content-type"], "application/vnd.apache.arrow.stream");
+        let reader = arrow_ipc::reader::StreamReader::try_new(answer.body.as_slice(), None).unwrap();
+        let (mut ids, mut moments) = (Vec::new(), Vec::new());
+        for batch in reader {
+            let batch = batch.unwrap();
+            ids.extend(batch.column(0).as_string::<i32>().iter().map(|id| id.unwrap().to_owned()));
+            assert!(batch.column(1).as_boolean().iter().all(|read| read == Some(true)));
+            moments.extend(
+                batch
+                    .column(2)
+                    .as_primitive::<arrow_array::types::TimestampMicrosecondType>()
+                    .values()
+                    .to_vec(),
+            );
+        }
+        let wanted = rows.as_array().unwrap();
+        assert!(wanted.len() > 20);
+        assert_eq!(ids, wanted.iter().map(|row| row["id"].as_str().unwrap()).collect::<Vec<_>>());
+        let moment = |row: &Value| {
+            row["receivedDateTime"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_microsecond()
+        };
+        assert_eq!(moments, wanted.iter().map(moment).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
 async fn a_bad_tree_is_refused_with_its_place() {
     let sandbox = tenant();
     let agent = Setup::new().drop_in("mail.yaml", &delegated(&sandbox, "mail", "")).start();

@@ -131,6 +131,34 @@ async fn a_mailbox_that_cannot_be_read_is_left_out_and_named() {
 }
 
 #[tokio::test]
+async fn csv_says_in_its_trailers_what_is_missing() {
+    use std::io::{Read, Write};
+    let (sandbox, agent) = tenant();
+    let users = json!([sandbox.user(1).upn, "nobody@contoso.example"]);
+    let body =
+        json!({"object": "Messages", "fields": ["id"], "conditions": [user_is("in", &users)]}).to_string();
+    let host = agent.base.trim_start_matches("http://").to_owned();
+    let head = format!(
+        "POST {PATH} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\naccept: text/csv\r\nte: trailers\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        agent.token,
+        body.len()
+    );
+    let text = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(host).unwrap();
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    })
+    .await
+    .unwrap();
+    let (_, trailers) = text.rsplit_once("\r\n0\r\n").unwrap();
+    assert!(text.starts_with("HTTP/1.1 200") && trailers.contains("x-complete: false\r\n"), "{text}");
+    assert!(trailers.contains("x-reason: 1 of the places asked for could not be read"), "{trailers}");
+}
+
+#[tokio::test]
 async fn a_mailbox_that_breaks_after_rows_went_out_breaks_the_answer() {
     let (sandbox, agent) = tenant();
     sandbox.inject(Fault {

@@ -28,6 +28,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET", "/v1/connections/{name}/objects/{object}"),
     ("GET", "/v1/connections/{name}/procedures"),
     ("GET", "/v1/connections/{name}/procedures/{procedure}"),
+    ("GET", "/v1/connections/{name}/schema"),
+    ("POST", "/v1/connections/{name}/schema"),
     ("POST", "/v1/connections/{name}/query"),
     ("POST", "/v1/connections/{name}/create"),
     ("POST", "/v1/connections/{name}/update"),

@@ -14,6 +14,7 @@ mod guard;
 mod limits;
 mod memory;
 mod process;
+mod schema;
 mod support;
 mod throttling;
 mod tokens;

@@ -134,12 +134,21 @@ async fn planted_drop_ins_are_named_and_hurt_nobody() {
     let setup = Setup::new().drop_in("good.yaml", &delegated(&sandbox, "good", ""));
     let victim = setup.path().join("victim");
     std::fs::write(&victim, "precious: 1\n").unwrap();
+    // A file that would make a good drop-in, if it lay in the folder.
+    let outside = setup.path().join("outside");
+    std::fs::write(&outside, delegated(&sandbox, "outside", "")).unwrap();
+    plant("symlink", &setup.path().join("agent.d/early-outside.yaml"), &outside);
     let kinds = ["symlink", "hard", "fifo", "endless", "folder"];
     for kind in kinds {
         plant(kind, &setup.path().join(format!("agent.d/early-{kind}.yaml")), &victim);
     }
     let agent = setup.start();
     agent.await_state("good", "ok").await;
+    assert_eq!(
+        agent.state_of("outside").await,
+        "absent",
+        "a link that leads out of the folder is not followed"
+    );
     for kind in kinds {
         plant(kind, &agent.drop_in_directory().join(format!("late-{kind}.yaml")), &victim);
     }

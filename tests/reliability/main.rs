@@ -2,6 +2,7 @@
 //! quick run; `O365_AGENT_NIGHTLY=1` takes the full ones.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
+mod clocks;
 mod disk;
 mod faults;
 mod links;

@@ -28,7 +28,7 @@ async fn a_hanging_token_server_delays_no_other_connection() {
     let sandbox = tenant();
     let start = || {
         Setup::new()
-            .conf("[Logging]\nLevel=info\n[Refresh]\nRequestTimeoutSeconds=120\n")
+            .conf("[Logging]\nLevel=info\n[Refresh]\nRequestTimeoutSeconds=300\n")
             .drop_in("q.yaml", &delegated(&sandbox, "quick", ""))
             .drop_in("s.yaml", &delegated(&sandbox, "slow", ""))
             .start()
@@ -52,7 +52,7 @@ async fn a_hanging_token_server_delays_no_other_connection() {
     let mut differences = Vec::new();
     for _ in 0..5 {
         let (mut without, mut with) = (Vec::new(), Vec::new());
-        for _ in 0..crate::size(200, 1000) {
+        for _ in 0..crate::size(200, 500) {
             without.push(took(&control).await);
             with.push(took(&subject).await);
         }

@@ -53,6 +53,8 @@ pub(in crate::catalog) const DRIVE_AND_PLANNER: [Definition; 3] = [
         delete: true,
         instead: " Use the procedures UploadFile and CreateFolder.",
         etag: true,
+        // Drive items have no `@odata.etag`; their tag is a property, and If-Match takes it.
+        etag_property: Some("eTag"),
         after: &[place("UserId"), place("GroupId")],
         read_only: &[
             "createdDateTime",

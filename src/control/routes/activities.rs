@@ -47,11 +47,13 @@ pub(super) struct QueryAnswer {
     /// What a reader must know about the rows (a default range, columns that come only by name, mailboxes that were passed
     /// over); absent when there is nothing. NDJSON and CSV have what is known before the rows in the header `x-notes` and
     /// the columns with their types in `x-columns`; NDJSON ends with a line `{"@complete":…,"@reason":…,"@notes":[…]}`
-    /// when something is missing or was passed over.
+    /// when something is missing or was passed over. A client that sends `TE: trailers` gets `x-complete`, `x-reason` and
+    /// `x-notes` behind the rows of every form.
     notes: Option<Vec<String>>,
 }
 
-/// Reads rows. `Accept` picks JSON, `application/x-ndjson` or `text/csv`; all three are streamed.
+/// Reads rows. `Accept` picks JSON, `application/x-ndjson`, `text/csv` or
+/// `application/vnd.apache.arrow.stream`; all are streamed.
 #[utoipa::path(post, path = "/v1/connections/{name}/query", tag = "activities", params(("name" = String, Path)),
     request_body = QueryRequest, responses(
     (status = 200, body = QueryAnswer, description = "The rows"), (status = 400, body = Problem), (status = 404, body = Problem),

@@ -7,6 +7,7 @@ mod connections;
 mod execute;
 mod open;
 mod runs;
+mod schema;
 mod sign_in;
 mod writes;
 
@@ -54,6 +55,7 @@ fn listed() -> OpenApiRouter<Arc<Control>> {
         .routes(routes!(catalog::object))
         .routes(routes!(catalog::procedures))
         .routes(routes!(catalog::procedure))
+        .routes(routes!(schema::view, schema::refresh))
         .routes(routes!(activities::query))
         .routes(routes!(writes::create))
         .routes(routes!(writes::update))

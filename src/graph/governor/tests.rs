@@ -114,25 +114,28 @@ async fn a_gate_that_opens_too_late_fails_at_once_also_for_those_who_wait_alread
 #[tokio::test(start_paused = true)]
 async fn waiting_in_line_ends_with_the_caller_and_leaves_nothing_behind() {
     let governor = Governor::new();
-    let all = enter(&governor, Some("m"), 99).await.unwrap();
+    // The three stay, so that the lane does as well.
+    let three = enter(&governor, Some("m"), 3).await.unwrap();
+    let last = enter(&governor, Some("m"), 1).await.unwrap();
     let late = enter(&governor, Some("m"), 1).await.unwrap_err();
     assert!(matches!(late, GraphError::Deadline));
     let gone = context();
     gone.cancel.cancel();
     let gone = governor.enter(wanted(&app(), Some("m"), 1), &gone).await.unwrap_err();
     assert!(matches!(gone, GraphError::Cancelled));
-    // One that is dropped while it waits, and one that is dropped in the moment in which it has got its places.
-    let (one, other) = (governor.clone(), governor.clone());
-    let one = tokio::spawn(async move { enter(&one, Some("m"), 1).await });
-    let other = tokio::spawn(async move { enter(&other, Some("m"), 4).await });
-    tokio::task::yield_now().await;
-    one.abort();
-    drop(all);
-    other.abort();
-    assert!(one.await.is_err());
-    drop(other.await);
-    let again = enter(&governor, Some("m"), 4).await.unwrap();
-    drop(again);
+    // One that is dropped while it waits, and one that is dropped when it has got its place and does not know it yet.
+    let (app, context) = (app(), context());
+    let line_up = || Box::pin(governor.enter(wanted(&app, Some("m"), 1), &context));
+    let (mut one, mut other) = (line_up(), line_up());
+    assert!(
+        futures_util::poll!(one.as_mut()).is_pending() && futures_util::poll!(other.as_mut()).is_pending()
+    );
+    drop(other);
+    drop(last);
+    drop(one);
+    assert_eq!(context.traffic.waiting(), 0);
+    let again = enter(&governor, Some("m"), 1).await.unwrap();
+    drop((again, three));
     assert!(governor.lanes().is_empty());
 }
 

@@ -1,6 +1,6 @@
 //! Client assertions: which the tenant takes, and which it refuses with what number (Microsoft identity platform,
 //! "Certificate credentials"; RFC 7523 section 3).
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a test makes keys and reads the clock itself
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may")]
 
 mod helper;
 
