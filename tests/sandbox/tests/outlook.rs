@@ -40,6 +40,19 @@ fn folders_lie_in_folders() {
 }
 
 #[test]
+fn calendars_lie_in_groups() {
+    let sandbox = Sandbox::start(SandboxOptions::default());
+    let client = Client::adele(&sandbox);
+    let group = text(&client.send("POST", "/me/calendarGroups", &[], r#"{"name":"Projects"}"#).json()["id"]);
+    let path = format!("/me/calendarGroups/{group}/calendars");
+    assert!(client.all(&path, &[]).is_empty());
+    assert_eq!(client.send("POST", &path, &[], r#"{"name":"Moon"}"#).status, 201);
+    assert_eq!(client.all(&path, &[])[0]["name"], "Moon");
+    assert_eq!(client.all("/me/calendars", &[]).len(), 4, "the whole list has those of every group");
+    assert_eq!(client.get("/me/calendarGroups/none/calendars").status, 404);
+}
+
+#[test]
 fn a_series_is_expanded_in_views_and_by_its_instances() {
     let sandbox = Sandbox::start(SandboxOptions::default());
     let client = Client::adele(&sandbox);

@@ -14,6 +14,7 @@ use crate::answer::{Answer, Call};
 use crate::data::collection::Collection;
 use crate::data::folders;
 use crate::data::model::Entity;
+use crate::random::seed_of;
 use crate::state::State;
 use bytes::Bytes;
 use serde_json::Value;
@@ -120,6 +121,12 @@ pub(crate) fn parent_key(
         Parent::Default => return Ok(Some(0)),
         Parent::Named(name) => name,
     };
+    if entity == Entity::Calendar {
+        let owner = &context.owner().id;
+        let known = state.documents.get("calendarGroups", name).filter(|group| group.scope == *owner);
+        // Calendars know their group by a number; zero is the group that every mailbox has.
+        return known.map(|group| Some(seed_of(&group.id) as u32 | 1)).ok_or_else(GraphError::item_not_found);
+    }
     let kind = match entity {
         Entity::Message | Entity::MailFolder => Entity::MailFolder,
         Entity::Event => Entity::Calendar,

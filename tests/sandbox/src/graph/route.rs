@@ -117,6 +117,9 @@ fn below_user(whose: Whose, lower: &[&str], words: &[&str]) -> Result<Route, Gra
         }
         ["assignlicense" | "microsoft.graph.assignlicense"] => Ok(Route::Licenses(whose, true)),
         ["licensedetails"] => Ok(Route::Licenses(whose, false)),
+        ["calendargroups", _, "calendars", ..] => {
+            items(whose, Entity::Calendar, named(1), &lower[3..], &words[3..])
+        }
         ["planner" | "todo" | "calendargroups", ..] => resource_path::find(Some(whose), lower, words)
             .map(Route::Resource)
             .ok_or_else(|| unknown_segment(words[0])),

@@ -38,7 +38,7 @@ pub(crate) fn create(
         Entity::Message => (new_message(given, &owner, &mut state.fresh), folder.unwrap_or(folders::DRAFTS)),
         Entity::Event => (new_event(given, &owner, &mut state.fresh)?, folder.unwrap_or(0)),
         Entity::Contact => (new_contact(given)?, folder.unwrap_or(0)),
-        Entity::Calendar => (new_calendar(given, &owner)?, 0),
+        Entity::Calendar => (new_calendar(given, &owner)?, folder.unwrap_or(0)),
         Entity::MailFolder => {
             let folder = folder.unwrap_or(folders::ROOT);
             let mut fields = new_folder(given, &owner, entity)?;
