@@ -248,7 +248,7 @@ mod tests {
     use super::super::library::Catalog;
     use super::*;
 
-    fn called(target: &str, name: &str, given: Value) -> Result<String, String> {
+    fn called(target: &str, name: &str, given: &Value) -> Result<String, String> {
         let target = GraphPath::parse(target).unwrap();
         let found = Catalog::embedded().find_operation(&target, name).unwrap();
         let call =
@@ -293,7 +293,7 @@ mod tests {
                 "POST security/microsoft.graph.security.runHuntingQuery {\"query\":\"x\"}",
             ),
         ] {
-            assert_eq!(called(target, name, given).unwrap(), expected, "{target} {name}");
+            assert_eq!(called(target, name, &given).unwrap(), expected, "{target} {name}");
         }
     }
 
@@ -316,7 +316,7 @@ mod tests {
             ),
             ("/reports", "getEmailActivityCounts", json!({"period": 7}), "has the type Edm.String"),
         ] {
-            let message = called(target, name, given).unwrap_err();
+            let message = called(target, name, &given).unwrap_err();
             assert!(message.contains(expected), "{message}");
         }
         let target = GraphPath::parse("/me/messages/x").unwrap();
