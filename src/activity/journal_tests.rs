@@ -24,7 +24,7 @@ fn text(lines: &[Line<'_>]) -> Vec<u8> {
 async fn what_was_acknowledged_is_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j");
-    let journal = Journal::to(AppendFile::create(&path).unwrap());
+    let journal = Journal::to(AppendFile::make(&path).unwrap());
     let chosen: Vec<Record> =
         (0..1200).map(|n| json!({"id": n.to_string()}).as_object().unwrap().clone()).collect();
     let (created, skipped, unknown) = (

@@ -132,7 +132,7 @@ impl Kept {
                 None => {
                     let header = Header { version: 1, fingerprint, run, mark: mark.clone() };
                     Line::Header(&header).write(&mut first);
-                    let file = if known { AppendFile::open(&path) } else { AppendFile::create(&path) };
+                    let file = if known { AppendFile::open(&path) } else { AppendFile::make(&path) };
                     (file.map_err(failed)?, mark)
                 }
             };

@@ -21,7 +21,7 @@ impl AppendFile {
     ///
     /// # Errors
     /// [`FileError::Io`], also when the file exists already.
-    pub fn create(path: &Path) -> Result<Self, FileError> {
+    pub fn make(path: &Path) -> Result<Self, FileError> {
         let file = options().create_new(true).open(path).map_err(FileError::io(path, "creating"))?;
         sync_folder(&parent(path))?;
         Ok(Self { file, path: path.to_owned() })
@@ -148,11 +148,11 @@ mod tests {
     fn a_log_grows_is_read_by_position_and_can_be_cut() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
-        let mut log = AppendFile::create(&path).unwrap();
+        let mut log = AppendFile::make(&path).unwrap();
         log.append(b"one\n").unwrap();
         log.append(b"tw").unwrap();
         log.sync().unwrap();
-        assert!(AppendFile::create(&path).is_err(), "an existing file is not made anew");
+        assert!(AppendFile::make(&path).is_err(), "an existing file is not made anew");
         let mut again = AppendFile::open(&path).unwrap();
         again.cut(4).unwrap();
         again.append(b"two\n").unwrap();
