@@ -76,6 +76,20 @@ async fn a_stale_commit_is_refused_every_time_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_names_the_generation_it_was_made_from() {
+    let (cluster, folder) = (Cluster::start(), state_folder());
+    let store = store(&database(&cluster, folder.path(), 20.0));
+    let lock = store.lock().await.unwrap();
+    store.commit(&lock, 0, &tokens(1, "first")).await.unwrap();
+    drop(lock);
+    // The lease is ours and lasts, but what we would write is made from something older than what is there.
+    let lock = store.lock().await.unwrap();
+    let refused = store.commit(&lock, 0, &tokens(1, "stale")).await;
+    assert!(matches!(refused, Err(StoreError::Superseded { found: 1 })), "{refused:?}");
+    assert_eq!(store.load(false).await.unwrap().unwrap().refresh_token, Some("first".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_holder_at_a_time_also_within_a_process() {
     let (cluster, folder) = (Cluster::start(), state_folder());
     let (first, second) = (database(&cluster, folder.path(), 20.0), database(&cluster, folder.path(), 20.0));
