@@ -214,6 +214,48 @@ impl Show {
         self.wait("the new generation", || self.generation(name) > before)
     }
 
+    /// Creates contacts from CSV with an idempotency key, twice, and counts what became of them.
+    pub(crate) fn create_contacts(&self, path: &str, user: &str, count: usize) {
+        let rows: String = (0..count).map(|number| format!("Person {number:04},Demo,{user}\n")).collect();
+        let records = format!("givenName,surname,UserId\n{rows}");
+        let shown =
+            "curl -s -H 'Content-Type: text/csv' -H 'Idempotency-Key: demo-1' --data-binary @contacts.csv";
+        for turn in ["the call", "the same call again"] {
+            println!("\n   {}", styled("36", &format!("$ {shown} \"{}{path}\"", self.url)));
+            let began = Instant::now();
+            let answer = self.send_csv(path, &records);
+            let results = answer["results"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let created: std::collections::BTreeSet<&str> =
+                results.iter().filter_map(|result| result["id"].as_str()).collect();
+            println!(
+                "   {turn}: {} results, {} different records, {:.2} s",
+                results.len(),
+                created.len(),
+                began.elapsed().as_secs_f64()
+            );
+        }
+    }
+
+    fn send_csv(&self, path: &str, records: &str) -> Value {
+        // The records in a file of their own: curl reads the token from its standard input.
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, records.as_bytes()).unwrap();
+        let body = format!("@{}", file.path().display());
+        let mut child = Command::new("curl")
+            .args(["-sS", "-H", "@-", "-H", "Content-Type: text/csv", "-H", "Idempotency-Key: demo-1"])
+            .args(["--data-binary", &body])
+            .arg(format!("{}{path}", self.url))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("curl is needed to show the calls; install it with `apt-get install curl`");
+        let mut input = child.stdin.take().expect("stdin was piped just above");
+        std::io::Write::write_all(&mut input, format!("Authorization: Bearer {}\n", self.token).as_bytes())
+            .unwrap();
+        drop(input);
+        serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap_or(Value::Null)
+    }
+
     /// Streams every message as NDJSON and counts the lines.
     pub(crate) fn stream_all(&self, path: &str) -> Streamed {
         let body = json!({"object": "Messages", "fields": ["id", "subject", "receivedDateTime", "from_emailAddress_address"], "limit": 1_000_000});
