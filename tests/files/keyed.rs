@@ -122,6 +122,24 @@ async fn an_agent_killed_between_the_draft_and_its_way_out_sends_it_once() {
 }
 
 #[tokio::test]
+async fn a_mail_that_may_have_gone_out_and_is_nowhere_is_not_made_anew() {
+    let sandbox = tenant();
+    let agent = agent(&sandbox);
+    let call = mail(&sandbox, "gone");
+    on_post(&sandbox, "/send", FaultAction::Delay(Duration::from_secs(600)));
+    let mut impatient = call.clone();
+    impatient["timeoutSeconds"] = json!(2);
+    assert_eq!(keyed(&agent, "k", &impatient).await.expect(502)["code"], "outcome_unknown");
+    let find = "me/messages?$select=id&$filter=subject%20eq%20'gone'";
+    while let Some(id) = graph(&sandbox, find).await["value"][0]["id"].as_str() {
+        let request = json!({"object": "Messages", "keys": [id]});
+        agent.post("/v1/connections/mail/delete", request).await.expect(200);
+    }
+    assert_eq!(keyed(&agent, "k", &call).await.expect(502)["code"], "outcome_unknown");
+    assert_eq!((sandbox.created("gone"), there(&sandbox, "gone").await), (1, vec![]));
+}
+
+#[tokio::test]
 async fn what_cannot_be_found_out_stays_unknown_and_is_never_sent_again() {
     let sandbox = tenant();
     let agent = agent(&sandbox);
