@@ -14,7 +14,7 @@ use crate::graph::{CallContext, GraphClient, GraphError, GraphRequest};
 
 /// How long after the first look the second one is: a request whose answer was lost may still be on its way through the
 /// service, and a record that is not there yet would be made twice.
-const LOOK_AGAIN: Duration = Duration::from_secs(4);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(4);
 /// Doubts that one round of questions takes.
 const QUESTIONS_AT_ONCE: usize = 200;
 

@@ -219,7 +219,7 @@ impl Engine {
         Ok(KeptResults::new(view, self.kept()?.results(&name).await?))
     }
 
-    fn kept(&self) -> Result<&Arc<Kept>, ActivityError> {
+    pub(super) fn kept(&self) -> Result<&Arc<Kept>, ActivityError> {
         self.kept.as_ref().ok_or_else(|| {
             not_kept("the agent could not open 'runs' below [Agent] StateDirectory at its start; its log says why.")
         })

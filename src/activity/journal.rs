@@ -17,7 +17,7 @@ use crate::files::{AppendFile, FileError};
 /// Lines that may wait for the flush before them.
 const WAITING_LINES: usize = 1024;
 /// Longest line that is read back: a record as found, or a result.
-const LONGEST_LINE: usize = 16 * 1024 * 1024;
+pub(super) const LONGEST_LINE: usize = 16 * 1024 * 1024;
 const READ_AT_ONCE: usize = 256 * 1024;
 
 /// The first line: what the journal is about.
@@ -50,6 +50,8 @@ pub(super) enum Line<'a> {
     FoundAll(usize),
     /// A later run of the same request.
     Run(&'a str),
+    /// The draft with this id is whole and about to be sent.
+    Draft(&'a str),
 }
 
 /// Records in one line: few enough for a line to stay short.
@@ -85,6 +87,7 @@ enum ReadLine<'a> {
     Found(Vec<Record>),
     FoundAll(usize),
     Run(String),
+    Draft(String),
 }
 
 /// Where a result stands in the file.
@@ -102,6 +105,8 @@ pub(super) struct Earlier {
     pub(super) run: Option<String>,
     /// Records that may have been sent and have no final result.
     pub(super) sent: BTreeSet<usize>,
+    /// The draft that was about to be sent, unless a run told that it certainly was not.
+    pub(super) draft: Option<String>,
     /// The records that the conditions found, when it went by conditions.
     pub(super) found: Option<Vec<Record>>,
     finding: Vec<Record>,
@@ -172,6 +177,7 @@ impl Earlier {
                 let found = std::mem::take(&mut self.finding);
                 self.found = (found.len() == count).then_some(found);
             }
+            ReadLine::Draft(id) => self.draft = Some(id),
             ReadLine::Sent(indices) => {
                 self.sent.extend(indices.into_iter().filter(|index| !self.done.contains_key(index)));
             }
@@ -184,6 +190,7 @@ impl Earlier {
                 let told: RecordResult = serde_json::from_str(result.get())?;
                 if told.was_surely_not_done() {
                     self.sent.remove(&told.index);
+                    self.draft = None;
                 }
                 self.told.insert(told.index, place(result));
             }

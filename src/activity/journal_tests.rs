@@ -7,7 +7,7 @@ use super::*;
 use crate::activity::RecordStatus;
 
 fn result(index: usize, status: RecordStatus) -> RecordResult {
-    RecordResult { index, status, id: Some(format!("id-{index}")), error: None }
+    RecordResult { index, status, id: Some(format!("id-{index}")), error: None, result: None }
 }
 
 fn header() -> Header {

@@ -52,7 +52,7 @@ impl KeptResults {
             }
             if self.journal.sent.contains(&index) {
                 let status = RecordStatus::Unknown;
-                return Ok(Some(RecordResult { index, status, id: None, error: None }));
+                return Ok(Some(RecordResult { index, status, id: None, error: None, result: None }));
             }
         }
         Ok(None)

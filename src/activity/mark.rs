@@ -78,12 +78,7 @@ impl Marks {
                     && request.mailbox.is_some()
                     && MARKABLE.contains(&last_segment(&request.path)) =>
             {
-                let filter = format!(
-                    "singleValueExtendedProperties/any(ep: ep/id eq '{PROPERTY}' and ep/value eq '{}')",
-                    self.value(index)
-                );
-                let expand = format!("singleValueExtendedProperties($filter=id eq '{PROPERTY}')");
-                format!("$select=id&$top=5&$filter={}&$expand={}", encoded(&filter), encoded(&expand))
+                self.search(index, "id")
             }
             _ => return None,
         };
@@ -99,15 +94,30 @@ impl Marks {
         })
     }
 
+    /// The query for the records that carry the mark, with the columns `select`.
+    pub(super) fn search(&self, index: usize, select: &str) -> String {
+        let filter = format!(
+            "singleValueExtendedProperties/any(ep: ep/id eq '{PROPERTY}' and ep/value eq '{}')",
+            self.value(index)
+        );
+        let expand = format!("singleValueExtendedProperties($filter=id eq '{PROPERTY}')");
+        format!("$select={select}&$top=5&$filter={}&$expand={}", encoded(&filter), encoded(&expand))
+    }
+
     /// The ids of the records in `answer` that carry the mark. A service that ignored the filter answers others too.
     pub(super) fn found(&self, index: usize, answer: &Value) -> Vec<String> {
+        self.rows(index, answer).filter_map(|row| row["id"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// The records in `answer` that carry the mark.
+    pub(super) fn rows<'a>(&self, index: usize, answer: &'a Value) -> impl Iterator<Item = &'a Value> {
         let value = self.value(index);
-        let marked = |row: &&Value| {
+        let marked = move |row: &&Value| {
             let properties = row["singleValueExtendedProperties"].as_array();
             properties.into_iter().flatten().any(|property| property["value"] == value.as_str())
         };
         let rows = answer["value"].as_array().into_iter().flatten();
-        rows.filter(marked).filter_map(|row| row["id"].as_str().map(str::to_owned)).collect()
+        rows.filter(marked)
     }
 }
 

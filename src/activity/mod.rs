@@ -45,7 +45,9 @@ pub use error::{ActivityError, graph_error_code};
 pub use input::{InputFault, LONGEST_RECORD, RecordFormat, RecordReader};
 pub use kept_results::KeptResults;
 pub use model::*;
-pub use procedures::{ContentStream, Executed, LocalFiles, ProcedureHost, RunningContent};
+pub use procedures::{
+    ContentStream, Executed, KeptCall, LocalFiles, ProcedureHost, RunningContent, RunningExecution,
+};
 pub use running::RunningQuery;
 pub use runs::{RunFilter, Runs};
 pub use saved::SavedRequest;

@@ -85,6 +85,8 @@ pub enum RecordStatus {
     Unknown,
     /// It was not tried, because an earlier record failed.
     Skipped,
+    /// The procedure was done; `result` is what it returned.
+    Executed,
 }
 
 /// One record's result, in the order of the request.
@@ -101,6 +103,10 @@ pub struct RecordResult {
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordError>,
+    /// Of a procedure: what it returned; absent for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub result: Option<Value>,
 }
 
 /// What went wrong with one record.

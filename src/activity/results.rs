@@ -35,7 +35,11 @@ impl Outcome {
             ActivityKind::Delete => RecordStatus::Deleted,
             _ => RecordStatus::Created,
         };
-        Self { result: RecordResult { index, status, id, error: None }, for_good: true, error: None }
+        Self {
+            result: RecordResult { index, status, id, error: None, result: None },
+            for_good: true,
+            error: None,
+        }
     }
 
     /// Graph has answered for the record, or nothing more will come.
@@ -52,9 +56,7 @@ impl Outcome {
                     GraphError::OutcomeUnknown { .. } => RecordStatus::Unknown,
                     _ => RecordStatus::Failed,
                 };
-                // A refusal stands, unless it is about the connection or the moment rather than the record.
-                let for_good = matches!(&error, GraphError::Refused(refusal)
-                    if (400..500).contains(&refusal.status) && !matches!(refusal.status, 401 | 403 | 408 | 424 | 429));
+                let for_good = is_for_good(&error);
                 Self::failed(index, status, id, error.into(), for_good)
             }
         }
@@ -69,7 +71,8 @@ impl Outcome {
     pub(super) fn skipped(index: usize, id: Option<String>, why: Option<GraphError>) -> Self {
         match why {
             None => {
-                let result = RecordResult { index, status: RecordStatus::Skipped, id, error: None };
+                let result =
+                    RecordResult { index, status: RecordStatus::Skipped, id, error: None, result: None };
                 Self { result, for_good: false, error: None }
             }
             Some(why) => Self::failed(index, RecordStatus::Skipped, id, why.into(), false),
@@ -83,12 +86,19 @@ impl Outcome {
         error: ActivityError,
         for_good: bool,
     ) -> Self {
-        let result = RecordResult { index, status, id, error: Some(record_error(&error)) };
+        let error_told = Some(record_error(&error));
+        let result = RecordResult { index, status, id, error: error_told, result: None };
         Self { result, for_good, error: Some(error) }
     }
 }
 
-fn record_error(error: &ActivityError) -> RecordError {
+/// A refusal stands, unless it is about the connection or the moment rather than the record.
+pub(super) fn is_for_good(error: &GraphError) -> bool {
+    matches!(error, GraphError::Refused(refusal)
+        if (400..500).contains(&refusal.status) && !matches!(refusal.status, 401 | 403 | 408 | 424 | 429))
+}
+
+pub(super) fn record_error(error: &ActivityError) -> RecordError {
     let graph = match error {
         ActivityError::Graph(GraphError::Refused(refusal) | GraphError::NotNow { refusal, .. }) => {
             Some(refusal.clone())

@@ -434,7 +434,8 @@ impl Writing<'_> {
     }
 }
 
-fn sent_by_an_earlier_run() -> GraphError {
+/// What is known of a request that an earlier run may have sent.
+pub(super) fn sent_by_an_earlier_run() -> GraphError {
     let what = "it was sent by an earlier run with this Idempotency-Key, which ended before the answer came"
         .to_owned();
     GraphError::OutcomeUnknown { what }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr, reason = "tests may")]
 
 mod attachments;
+mod keyed;
 mod large;
 mod local;
 mod procedures;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::given::Given;
 use super::mail_attachments::{MailAttachment, attachments, inline};
+use super::mail_once::MailOnce;
 use super::mail_with_files::MailWithFiles;
 use super::{Call, Outcome, Work, action, item};
 use crate::activity::error::ActivityError;
@@ -27,13 +28,22 @@ pub(super) fn send(given: &Given<'_>, call: Call<'_>) -> Result<Work, ActivityEr
     let mut message = new_mail(given)?;
     let attached = attachments(given, call.local_files)?;
     let save = given.boolean("SaveToSentItems", true)?;
-    match inline(&attached) {
-        Some(attached) => {
-            if !attached.is_empty() {
-                message.insert("attachments".to_owned(), Value::from(attached));
-            }
-            Ok(send_at_once(&owner, message, save))
+    if call.has_key && !save {
+        return Err(given.fault(
+            "SaveToSentItems",
+            "cannot be false with an Idempotency-Key: the message in Sent Items is how a repeat finds out that it was sent",
+        ));
+    }
+    let small = inline(&attached);
+    if let Some(attachments) = small.as_ref().filter(|attachments| !attachments.is_empty()) {
+        message.insert("attachments".to_owned(), Value::from(attachments.clone()));
+    }
+    match small {
+        small if call.has_key => {
+            let attached = if small.is_some() { Vec::new() } else { attached };
+            Ok(Work::MailOnce(Box::new(MailOnce { owner, message, attached })))
         }
+        Some(_) => Ok(send_at_once(&owner, message, save)),
         None => Ok(Work::Mail(Box::new(MailWithFiles { owner, message, attached, save }))),
     }
 }

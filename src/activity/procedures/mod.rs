@@ -9,9 +9,11 @@ mod deliver;
 mod download;
 mod drive;
 mod given;
+mod kept_run;
 mod local_files;
 mod mail;
 mod mail_attachments;
+mod mail_once;
 mod mail_with_files;
 mod run;
 mod running_content;
@@ -32,6 +34,7 @@ use crate::connection::Connection;
 use crate::graph::{Effect, GraphAnswer, GraphError, GraphRequest};
 
 pub use content::ContentStream;
+pub use kept_run::{KeptCall, RunningExecution};
 pub use local_files::LocalFiles;
 pub use run::{Executed, ProcedureHost};
 pub use running_content::RunningContent;
@@ -46,6 +49,7 @@ enum Work {
     /// Nothing is sent.
     Ready(Value),
     Mail(Box<mail_with_files::MailWithFiles>),
+    MailOnce(Box<mail_once::MailOnce>),
     Attach(Box<attach::AddAttachment>),
     DownloadMessage(download::DownloadMessage),
     DownloadAttachments(download::DownloadAttachments),
@@ -78,6 +82,8 @@ struct Call<'a> {
     has_content: bool,
     /// Whether the caller takes a content as a stream.
     wants_stream: bool,
+    /// Whether it comes with an `Idempotency-Key`.
+    has_key: bool,
 }
 
 /// What `request` comes to.

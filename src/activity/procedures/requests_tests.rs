@@ -25,6 +25,7 @@ fn prepared(
         local_files: &local_files,
         has_content: false,
         wants_stream: false,
+        has_key: false,
     };
     prepare(&request(value.clone()), call)
 }
@@ -408,6 +409,7 @@ fn a_body_and_a_stream_are_refused_where_nobody_reads_or_gives_them() {
             local_files: &local_files,
             has_content,
             wants_stream,
+            has_key: false,
         };
         let procedure = find_procedure(procedure).unwrap();
         assert_eq!(refuse_stream(procedure, call).is_err(), refused, "{value} {has_content} {wants_stream}");

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::content::ContentStream;
 use super::deliver::Delivered;
+use super::kept_run::Book;
 use super::local_files::LocalFiles;
 use super::running_content::RunningContent;
 use super::{Call, Outcome, Prepared, Work, prepare, result};
@@ -47,7 +48,9 @@ pub(super) struct Doing<'a> {
     pub(super) host: &'a ProcedureHost,
     pub(super) context: CallContext,
     pub(super) clock: &'a Clock,
-    body: Mutex<Option<ContentStream>>,
+    pub(super) body: Mutex<Option<ContentStream>>,
+    /// What is kept of the call, when it has an `Idempotency-Key` or is fetched later.
+    pub(super) book: Option<Book>,
 }
 
 impl Doing<'_> {
@@ -109,6 +112,7 @@ impl Engine {
             local_files: &host.local_files,
             has_content: body.is_some(),
             wants_stream: host.wants_stream,
+            has_key: false,
         };
         let Prepared { work, changes } = prepare(request, call)?;
         if changes {
@@ -117,7 +121,7 @@ impl Engine {
         let mut run =
             self.runs().start(&live.connection.name, ActivityKind::Execute, &request.procedure, options)?;
         let context = self.context(&run, options);
-        let doing = Doing { live, host, context, clock: self.clock(), body: Mutex::new(body) };
+        let doing = Doing { live, host, context, clock: self.clock(), body: Mutex::new(body), book: None };
         // Boxed: uploads and downloads in progress are large, and callers hold this future beside others.
         let done = Box::pin(work.run(&doing)).await;
         match done.inspect_err(|error| run.fail(error))? {
@@ -132,11 +136,12 @@ impl Engine {
 }
 
 impl Work {
-    async fn run(self, doing: &Doing<'_>) -> Result<Delivered, ActivityError> {
+    pub(super) async fn run(self, doing: &Doing<'_>) -> Result<Delivered, ActivityError> {
         let value = match self {
             Self::Ask(request, outcome) => doing.ask(request, outcome).await?,
             Self::Ready(value) => value,
             Self::Mail(mail) => mail.run(doing).await?,
+            Self::MailOnce(mail) => mail.run(doing).await?,
             Self::Attach(attachment) => attachment.run(doing).await?,
             Self::UploadFile(file) => file.run(doing).await?,
             Self::SignIn(work) => work.run(doing).await?,

@@ -218,7 +218,6 @@ pub(super) async fn run_saved(
             writes::write(&control, &live, kind, *request, streamed, &options, &headers).await
         }
         SavedRequest::Execute(request) => {
-            refuse_idempotency_key(&headers)?;
             super::execute::executed(&control, &live, &request, None, &headers, &options).await
         }
     }
@@ -254,7 +253,7 @@ pub(super) fn split<T>(call: Call<T>, id: RequestId) -> (T, CallOptions) {
 /// A key that was taken and then not kept would be worse than none: the caller would repeat a write and double it.
 pub(super) fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.contains_key("idempotency-key") {
-        let detail = "Idempotency keys are kept for create, update and delete. Leave the header out here, and repeat a call only when its answer says that it was not done.";
+        let detail = "Idempotency keys are kept for create, update, delete and execute. Leave the header out here: a query changes nothing and can be repeated.";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "idempotency_key_unsupported", detail)
             .field("Idempotency-Key"));
     }

@@ -14,16 +14,17 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::Shared;
-use super::activities::{read, refuse_idempotency_key, split};
+use super::activities::{read, split};
 use super::connections::live;
 use crate::activity::{
-    CallOptions, ContentStream, ExecuteAnswer, ExecuteRequest, Executed, Live, LocalFiles, ProcedureHost,
-    RunningContent,
+    CallOptions, ContentStream, ExecuteAnswer, ExecuteRequest, Executed, KeptCall, Live, LocalFiles,
+    ProcedureHost, RunningContent,
 };
 use crate::control::Control;
-use crate::control::extract::{Call, call};
+use crate::control::extract::{Call, call, idempotency_key, prefers_async};
 use crate::control::layers::RequestId;
 use crate::control::problem::Problem;
+use crate::control::written;
 
 /// The media type of contents.
 const CONTENT: &str = "application/octet-stream";
@@ -31,11 +32,16 @@ const CONTENT: &str = "application/octet-stream";
 /// Calls a procedure. A procedure that takes a content takes it as the body with `Content-Type: application/octet-stream`,
 /// its name and parameters then being query parameters (`?procedure=UploadFile&FileName=a.bin`); one that gives a content
 /// streams it with `Accept: application/octet-stream`.
+///
+/// With an `Idempotency-Key` a repeat within 24 hours answers the first result and calls nothing; when the first call ended
+/// without its answer, SendMail finds out in the mailbox whether it was sent, and what cannot be found out answers
+/// `outcome_unknown` and is never sent again. `Prefer: respond-async` answers 202 and the run, whose result is at
+/// `/v1/runs/{id}/results` for 24 hours. Neither goes with a content as the body or as the answer.
 #[utoipa::path(post, path = "/v1/connections/{name}/execute", tag = "activities", params(("name" = String, Path)),
     request_body(content((ExecuteRequest = "application/json"), (String = "application/octet-stream"))), responses(
     (status = 200, description = "The outputs, or the content", content((ExecuteAnswer = "application/json"), (String = "application/octet-stream"))),
-    (status = 400, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 411, body = Problem),
-    (status = 502, body = Problem), (status = 503, body = Problem)))]
+    (status = 202, description = "The run; its result later"), (status = 400, body = Problem), (status = 403, body = Problem),
+    (status = 409, body = Problem), (status = 411, body = Problem), (status = 422, body = Problem), (status = 502, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn execute(
     State(control): Shared,
     Extension(id): Extension<RequestId>,
@@ -44,7 +50,6 @@ pub(super) async fn execute(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    refuse_idempotency_key(&headers)?;
     let live = live(&control, &name)?;
     if is_content(&headers, header::CONTENT_TYPE) {
         let call: Call<ExecuteRequest> = in_address(query.as_deref().unwrap_or_default(), &headers)?;
@@ -74,6 +79,19 @@ pub(super) async fn executed(
         local_files: LocalFiles::of(&control.settings.load()),
         wants_stream: is_content(headers, header::ACCEPT),
     };
+    let kept = KeptCall { key: idempotency_key(headers)?, later: prefers_async(headers) };
+    if kept.key.is_some() || kept.later {
+        if content.is_some() {
+            let detail = "A content as the body of the call is not kept, so it goes neither with an Idempotency-Key nor with Prefer: respond-async. Leave the header out, or give the content as ContentBytes or LocalFile.";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "content_not_kept", detail));
+        }
+        let later = kept.later;
+        let running = control.engine.execute_kept(live, request, host, kept, options).await?;
+        if later {
+            return written::accepted(&control.engine, running.run_id());
+        }
+        return Ok(Json(running.answer().await?).into_response());
+    }
     match control.engine.execute(live, request, content, &host, options).await? {
         Executed::Answer(answer) => Ok(Json(answer).into_response()),
         Executed::Content(content) => streamed(content).await,

@@ -81,7 +81,7 @@ pub(super) async fn view(State(control): Shared, Path(id): Path<String>) -> Resu
     control.engine.runs().get(&id).map(Json).ok_or_else(unknown)
 }
 
-/// The results of a Create, Update or Delete that was begun with `Prefer: respond-async` or an `Idempotency-Key`, for 24
+/// The results of a Create, Update, Delete or Execute (one, with `result`) that was begun with `Prefer: respond-async` or an `Idempotency-Key`, for 24
 /// hours. While it runs, those it has so far: `complete` is then false. `Accept: application/x-ndjson` gives one a line.
 #[utoipa::path(get, path = "/v1/runs/{id}/results", tag = "runs", params(("id" = String, Path)), responses(
     (status = 200, description = "`results` as in the answer of create, with `status` and `complete`"), (status = 404, body = Problem),
