@@ -375,7 +375,9 @@ pub const PROPERTIES: &[Property] = &[
     other(
         "UseClientSidePaging",
         Kind::Boolean,
-        Use::Ignored("The agent asks for the next page while it reads one, and reads several mailboxes side by side, by itself."),
+        Use::Ignored(
+            "The agent asks for the next page while it reads one, and reads several mailboxes side by side, by itself.",
+        ),
         "Whether to ask for pages side by side.",
     ),
     other(
