@@ -50,7 +50,7 @@ pub struct Live {
 #[derive(Debug)]
 pub enum RunResults {
     /// Results of records.
-    Records(KeptResults),
+    Records(Box<KeptResults>),
     /// Rows of a query.
     Rows(SpooledRows),
 }
@@ -272,7 +272,8 @@ impl Engine {
         }
         // A run that keeps nothing has no journal under this name either.
         let name = name.unwrap_or_else(|| Kept::name_of_run(run));
-        Ok(RunResults::Records(KeptResults::new(view, self.kept()?.results(&name).await?)))
+        let results = KeptResults::new(view, self.kept()?.results(&name).await?);
+        Ok(RunResults::Records(Box::new(results)))
     }
 
     /// Rows that one JSON answer holds at most.

@@ -1,5 +1,5 @@
 //! Tests of kept rows: how much is kept, for how long, and what counts as whole.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -95,7 +95,7 @@ pub(super) async fn results(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     match control.engine.results(&id).await? {
-        RunResults::Records(results) => Ok(written::kept(results, written::form(&headers)?)),
+        RunResults::Records(results) => Ok(written::kept(*results, written::form(&headers)?)),
         RunResults::Rows(rows) => spooled::kept(rows, &id, control.engine.answer_rows(), &headers),
     }
 }
