@@ -52,7 +52,7 @@ pub enum RunResults {
     /// Results of records.
     Records(Box<KeptResults>),
     /// Rows of a query.
-    Rows(SpooledRows),
+    Rows(Box<SpooledRows>),
 }
 
 /// How often a drain looks whether runs are left. Runs end by themselves and nobody is told, so this is a poll.
@@ -268,7 +268,7 @@ impl Engine {
         if view.kind == ActivityKind::Query {
             let spools = self.spools.as_ref().ok_or_else(no_folder)?;
             let name = rows_of(&view, name)?;
-            return Ok(RunResults::Rows(spools.read(&name).await?));
+            return Ok(RunResults::Rows(Box::new(spools.read(&name).await?)));
         }
         // A run that keeps nothing has no journal under this name either.
         let name = name.unwrap_or_else(|| Kept::name_of_run(run));

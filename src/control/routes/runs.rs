@@ -96,7 +96,7 @@ pub(super) async fn results(
 ) -> Result<Response, Problem> {
     match control.engine.results(&id).await? {
         RunResults::Records(results) => Ok(written::kept(*results, written::form(&headers)?)),
-        RunResults::Rows(rows) => spooled::kept(rows, &id, control.engine.answer_rows(), &headers),
+        RunResults::Rows(rows) => spooled::kept(*rows, &id, control.engine.answer_rows(), &headers),
     }
 }
 
