@@ -13,11 +13,14 @@ use super::error::ActivityError;
 use super::input::RecordFormat;
 use super::kept::Kept;
 use super::kept_results::KeptResults;
-use super::model::{CallOptions, TestReport};
+use super::model::{CallOptions, RunStatus, RunView, TestReport};
 use super::running::RunningQuery;
 use super::runs::{Run, Runs};
 use super::saved::{SavedRequest, saved};
 use super::schema::{SchemaError, refresh_schema};
+use super::spool::{SUFFIX, Spools};
+use super::spooled_rows::SpooledRows;
+use super::spooling::spool_rows;
 use super::upload::{Upload, not_kept};
 use super::variables::user_id;
 use super::write::{Prepared, RunningWrite, WriteCall};
@@ -43,6 +46,15 @@ pub struct Live {
     pub catalog: Arc<CatalogSlot>,
 }
 
+/// What a run has kept.
+#[derive(Debug)]
+pub enum RunResults {
+    /// Results of records.
+    Records(Box<KeptResults>),
+    /// Rows of a query.
+    Rows(Box<SpooledRows>),
+}
+
 /// How often a drain looks whether runs are left. Runs end by themselves and nobody is told, so this is a poll.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// How long runs that were told to stop have to bring home what is on its way.
@@ -59,6 +71,8 @@ pub struct Engine {
     runs: Arc<Runs>,
     /// Journals of writes; absent when the state directory cannot hold them.
     kept: Option<Arc<Kept>>,
+    /// Rows of queries; absent when the state directory cannot hold them.
+    spools: Option<Arc<Spools>>,
     limits: ArcSwap<Limits>,
 }
 
@@ -73,9 +87,15 @@ impl Engine {
             })
             .ok();
         let folder = kept.as_ref().map(|_| folder.as_path());
+        let spools = folder.and_then(|folder| {
+            Spools::open(folder, clock.clone())
+                .inspect_err(|error| tracing::warn!(error, "Rows for later cannot be kept."))
+                .ok()
+        });
         let runs = Runs::new(clock.clone(), Arc::clone(&metrics), limits, folder);
         Arc::new(Self {
             kept,
+            spools,
             metrics,
             clock,
             live: ArcSwap::default(),
@@ -144,9 +164,39 @@ impl Engine {
         request: &QueryRequest,
         options: &CallOptions,
     ) -> Result<RunningQuery, ActivityError> {
+        self.begin(live, request, options, |_| None)
+    }
+
+    /// Begins a query whose rows are fetched later, and answers its run. It goes on by itself; the agent's drain waits for
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Engine::query`], and [`ActivityError::NotKept`].
+    pub async fn query_for_later(
+        &self,
+        live: &Live,
+        request: &QueryRequest,
+        options: &CallOptions,
+    ) -> Result<String, ActivityError> {
+        let spools = self.spools.as_ref().ok_or_else(no_folder)?;
+        let mut query = self.begin(live, request, options, |run| Some(Spools::name_of_run(run)))?;
+        let run = query.run_id().to_owned();
+        let spool = spools.begin(&Spools::name_of_run(&run)).await.inspect_err(|error| query.fail(error))?;
+        tokio::spawn(spool_rows(query, spool));
+        Ok(run)
+    }
+
+    fn begin(
+        &self,
+        live: &Live,
+        request: &QueryRequest,
+        options: &CallOptions,
+        journal: impl FnOnce(&str) -> Option<String>,
+    ) -> Result<RunningQuery, ActivityError> {
         let user = user_id(&live.connection, &options.variables)?;
         let plan = plan(&live.catalog.get(), request, &live.connection, user.as_deref(), self.clock.now())?;
-        let run = self.runs.start(&live.connection.name, ActivityKind::Query, &request.object, options)?;
+        let (name, kind) = (&live.connection.name, ActivityKind::Query);
+        let run = self.runs.start_with(name, kind, &request.object, options, journal)?;
         let context = self.context(&run, options);
         let stream = RowStream::new(plan, Arc::clone(&live.graph), context.clone());
         let name = live.connection.name.as_str().to_owned();
@@ -204,25 +254,35 @@ impl Engine {
         Ok(Upload::new(format, self.kept()?.folder()))
     }
 
-    /// The results that a run keeps: all of them after its end, those so far before.
+    /// What a run keeps. Results of records: all of them after its end, those so far before. Rows: after its end only.
     ///
     /// # Errors
-    /// [`ActivityError::NotFound`].
-    pub async fn results(&self, run: &str) -> Result<KeptResults, ActivityError> {
+    /// [`ActivityError::NotFound`], [`ActivityError::NoResults`].
+    pub async fn results(&self, run: &str) -> Result<RunResults, ActivityError> {
         let unknown = || ActivityError::NotFound {
             code: "no_such_run",
             message: "There is no such run. Runs are remembered up to [Limits] RunHistory.".to_owned(),
         };
         let view = self.runs.get(run).ok_or_else(unknown)?;
+        let name = self.runs.journal(run);
+        if view.kind == ActivityKind::Query {
+            let spools = self.spools.as_ref().ok_or_else(no_folder)?;
+            let name = rows_of(&view, name)?;
+            return Ok(RunResults::Rows(Box::new(spools.read(&name).await?)));
+        }
         // A run that keeps nothing has no journal under this name either.
-        let name = self.runs.journal(run).unwrap_or_else(|| Kept::name_of_run(run));
-        Ok(KeptResults::new(view, self.kept()?.results(&name).await?))
+        let name = name.unwrap_or_else(|| Kept::name_of_run(run));
+        let results = KeptResults::new(view, self.kept()?.results(&name).await?);
+        Ok(RunResults::Records(Box::new(results)))
+    }
+
+    /// Rows that one JSON answer holds at most.
+    pub fn answer_rows(&self) -> u64 {
+        self.limits.load().answer_rows
     }
 
     pub(super) fn kept(&self) -> Result<&Arc<Kept>, ActivityError> {
-        self.kept.as_ref().ok_or_else(|| {
-            not_kept("the agent could not open 'runs' below [Agent] StateDirectory at its start; its log says why.")
-        })
+        self.kept.as_ref().ok_or_else(no_folder)
     }
 
     /// Fetches the schema of the connection's Graph endpoint and puts it in use.
@@ -283,6 +343,36 @@ impl Engine {
         let limit = self.limits.load().run_timeout;
         let timeout = options.timeout.map_or(limit, |timeout| timeout.min(limit));
         tokio::time::Instant::now() + timeout
+    }
+}
+
+fn no_folder() -> ActivityError {
+    not_kept("the agent could not open 'runs' below [Agent] StateDirectory at its start; its log says why.")
+}
+
+/// The name of the file with the rows of a query.
+fn rows_of(view: &RunView, name: Option<String>) -> Result<String, ActivityError> {
+    let refused = |code, message: String| Err(ActivityError::NoResults { code, message });
+    let id = &view.id;
+    match (view.status, name.filter(|name| name.ends_with(SUFFIX))) {
+        (RunStatus::Success | RunStatus::SuccessWithWarning, Some(name)) => Ok(name),
+        (RunStatus::Running | RunStatus::CancelRequested, Some(_)) => refused(
+            "run_in_progress",
+            format!(
+                "The run {id} still reads its rows. GET /v1/runs/{id} shows how far it is; ask for its results when it has ended."
+            ),
+        ),
+        (RunStatus::Error | RunStatus::Cancelled | RunStatus::Interrupted, _) => {
+            let why = view.error.as_deref().unwrap_or("It was cancelled. Run the query again.");
+            refused(
+                "no_complete_rows",
+                format!("The run {id} did not read its rows to the end, so none are kept. {why}"),
+            )
+        }
+        (_, None) => {
+            let message = "The rows of this run are not kept. A query with Prefer: respond-async keeps them for 24 hours.";
+            Err(ActivityError::NotFound { code: "no_results", message: message.to_owned() })
+        }
     }
 }
 

@@ -28,6 +28,14 @@ pub enum ActivityError {
         /// What is missing and what there is.
         message: String,
     },
+    /// There are no results (yet), by the way the run went.
+    #[error("{message}")]
+    NoResults {
+        /// A stable code: `run_in_progress`, `no_complete_rows`.
+        code: &'static str,
+        /// How the run stands and what to do.
+        message: String,
+    },
     /// The connection is for reading only; nothing was sent.
     #[error("{message}")]
     ReadOnly {
@@ -85,7 +93,9 @@ impl ActivityError {
     /// A stable code for the caller.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::BadRequest { code, .. } | Self::NotFound { code, .. } => code,
+            Self::BadRequest { code, .. } | Self::NotFound { code, .. } | Self::NoResults { code, .. } => {
+                code
+            }
             Self::ReadOnly { .. } => "read_only",
             Self::Busy { .. } => "busy",
             Self::SignIn(_) => "sign_in_failed",

@@ -193,7 +193,7 @@ fn read(text: &[u8], most: usize, now: Timestamp) -> Result<VecDeque<Remembered>
     Ok(runs)
 }
 
-fn remembered(written: Written, now: Timestamp) -> Remembered {
+fn remembered(mut written: Written, now: Timestamp) -> Remembered {
     let mut view = RunView {
         id: written.id,
         connection: written.connection,
@@ -223,6 +223,11 @@ fn remembered(written: Written, now: Timestamp) -> Remembered {
             (_, true) => "What it had written stands; look before you repeat it.",
             (_, false) => "Repeat it.",
         };
+        if !writes {
+            // Rows without an end are removed at the start.
+            view.results_kept = false;
+            written.journal = None;
+        }
         view.error = Some(format!("The agent ended while this run was in progress. {remedy}"));
     }
     Remembered { view, journal: written.journal }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `runs.rs` keeps what is running and what ran, `history.rs` over a restart. `journal.rs` holds what a write intended
-//! and what came of it, `kept.rs` for how long and for whom; `mark.rs` and `doubts.rs` find a record again whose creation
+//! and what came of it, `kept.rs` for how long and for whom; `spooling.rs` reads rows for later into `spool.rs`; `mark.rs` and `doubts.rs` find a record again whose creation
 //! got no answer.
 
 mod body;
@@ -31,6 +31,9 @@ mod runs;
 mod saved;
 mod schema;
 mod selection;
+mod spool;
+mod spooled_rows;
+mod spooling;
 mod store_probe;
 mod target;
 mod upload;
@@ -40,7 +43,7 @@ mod write;
 mod writing;
 
 pub use check_connection::StoreProbe;
-pub use engine::{Engine, Live};
+pub use engine::{Engine, Live, RunResults};
 pub use error::{ActivityError, graph_error_code};
 pub use input::{InputFault, LONGEST_RECORD, RecordFormat, RecordReader};
 pub use kept_results::KeptResults;
@@ -52,6 +55,7 @@ pub use running::RunningQuery;
 pub use runs::{RunFilter, Runs};
 pub use saved::SavedRequest;
 pub use schema::SchemaError;
+pub use spooled_rows::{RowsEnd, SpooledRows};
 pub use store_probe::KeptStore;
 pub use upload::{StreamedRecords, Upload};
 pub use write::{RunningWrite, WriteCall, WriteEnd};

@@ -76,6 +76,23 @@ impl RunningQuery {
     /// # Errors
     /// [`ActivityError`]; the run has then ended, and `out` holds whole rows only.
     pub async fn next(&mut self, out: &mut Vec<u8>, encoding: Encoding) -> Result<Progress, ActivityError> {
+        let progress = self.page(out, encoding).await.inspect_err(|error| self.run.fail(error))?;
+        self.count(progress.rows);
+        if let Some(end) = &progress.end {
+            self.succeed(end.complete);
+        }
+        Ok(progress)
+    }
+
+    /// As [`RunningQuery::next`], for a caller that counts the rows and ends the run itself.
+    ///
+    /// # Errors
+    /// [`ActivityError`]; `out` holds whole rows only.
+    pub(super) async fn page(
+        &mut self,
+        out: &mut Vec<u8>,
+        encoding: Encoding,
+    ) -> Result<Progress, ActivityError> {
         self.bound(encoding);
         let stopped = if self.context.cancel.is_cancelled() {
             Some(GraphError::Cancelled)
@@ -84,18 +101,27 @@ impl RunningQuery {
         } else {
             None
         };
-        let result = match stopped {
+        match stopped {
             Some(error) if !self.ended => Err(error.into()),
             _ => self.stream.next(out, encoding).await.map_err(ActivityError::from),
-        };
-        let progress = result.inspect_err(|error| self.run.fail(error))?;
-        self.run.add_rows(progress.rows);
-        self.metrics.rows(&self.connection, progress.rows);
-        if let Some(end) = &progress.end {
-            self.ended = true;
-            self.run.succeed(if end.complete { RunStatus::Success } else { RunStatus::SuccessWithWarning });
         }
-        Ok(progress)
+    }
+
+    /// Counts rows that were delivered.
+    pub(super) fn count(&self, rows: u64) {
+        self.run.add_rows(rows);
+        self.metrics.rows(&self.connection, rows);
+    }
+
+    /// Ends the run well.
+    pub(super) fn succeed(&mut self, complete: bool) {
+        self.ended = true;
+        self.run.succeed(if complete { RunStatus::Success } else { RunStatus::SuccessWithWarning });
+    }
+
+    /// Ends the run because of `error`.
+    pub(super) fn fail(&mut self, error: &ActivityError) {
+        self.run.fail(error);
     }
 
     fn bound(&mut self, encoding: Encoding) {

@@ -269,7 +269,12 @@ impl Runs {
     fn finish(&self, id: &str, status: RunStatus, error: Option<&ActivityError>, stopwatch: Stopwatch) {
         let view = {
             let mut state = self.state();
-            let Some(active) = state.active.remove(id) else { return };
+            let Some(mut active) = state.active.remove(id) else { return };
+            // Rows of a query that did not end well are kept for nobody; results of records are.
+            let well = matches!(status, RunStatus::Success | RunStatus::SuccessWithWarning);
+            if active.view.kind == ActivityKind::Query && !well {
+                (active.journal, active.view.results_kept) = (None, false);
+            }
             let view = RunView {
                 status,
                 finished_at: Some(self.clock.now()),

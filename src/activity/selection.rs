@@ -137,8 +137,9 @@ pub(super) async fn find(
             return Err(ActivityError::field("too_many_rows", "maxRows", message));
         }
         match progress.end {
-            // A cap of the connection would leave records out that the conditions choose.
-            Some(end) if !end.complete && (records.len() as u64) < most => {
+            // Records that the conditions choose would be left out: a place could not be read, or the connection caps the
+            // rows. As many as `maxRows` may be there all the same, so their number says nothing.
+            Some(end) if !end.complete => {
                 let why = end.reason.unwrap_or_default();
                 let message = format!("Not all records could be found, and nothing was written: {why}");
                 return Err(ActivityError::field("incomplete_selection", "conditions", message));

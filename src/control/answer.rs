@@ -142,7 +142,7 @@ fn told(query: &RunningQuery) -> Vec<(HeaderName, HeaderValue)> {
 }
 
 /// Text as a header's value: what no header may hold is percent-encoded, and what is too long is cut.
-fn header_text(text: &str) -> Option<HeaderValue> {
+pub(super) fn header_text(text: &str) -> Option<HeaderValue> {
     let encoded = percent_encoding::utf8_percent_encode(text, percent_encoding::CONTROLS).to_string();
     let cut = match encoded.char_indices().nth(HEADER_CHARACTERS) {
         Some((end, _)) => format!("{}...", &encoded[..end]),

@@ -120,6 +120,7 @@ impl From<ActivityError> for Problem {
                 problem
             }
             ActivityError::NotFound { code, .. } => Problem::new(StatusCode::NOT_FOUND, code, detail),
+            ActivityError::NoResults { code, .. } => Problem::new(StatusCode::CONFLICT, code, detail),
             ActivityError::ReadOnly { .. } => Problem::new(StatusCode::FORBIDDEN, "read_only", detail),
             ActivityError::Busy { retry_after, .. } => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(retry_after)

@@ -10,6 +10,7 @@ mod problem;
 mod reload;
 mod routes;
 mod server;
+mod spooled;
 mod token_file;
 mod written;
 

@@ -2,6 +2,7 @@
 
 mod arrow;
 mod condition;
+mod csv_rows;
 mod decode;
 mod encode;
 mod error;
@@ -30,6 +31,7 @@ pub(crate) mod test_support;
 mod time_range;
 mod tree;
 
+pub use csv_rows::CsvRows;
 pub use encode::Encoding;
 pub use error::QueryError;
 pub use plan::{Cell, Evaluated, Plan, Refused, Scan, Then, plan};

@@ -272,3 +272,45 @@ async fn sorting_what_the_service_cannot_sort_is_bounded() {
     assert_eq!((answer.status, answer.text().lines().count()), (200, 50));
     assert!(agent.memory_kib("VmHWM") < idle + 32 * 1024);
 }
+
+#[tokio::test]
+async fn a_mailbox_that_cannot_be_read_stops_a_write_by_conditions_before_it_begins() {
+    let (sandbox, agent) = tenant();
+    let (good, missing) = (sandbox.user(1).upn, "nobody@contoso.example");
+    let count = async || {
+        let request =
+            json!({"object": "Messages", "fields": ["id"], "conditions": [user_is("=", &json!(good))]});
+        agent.post(PATH, request).await.expect(200)["rows"].as_array().unwrap().len()
+    };
+    // As many as there are, more, and fewer than `maxRows`: a part is missing each time.
+    for (kind, most) in [("delete", 7), ("delete", 1000), ("update", 7), ("update", 8)] {
+        let mut request = json!({"object": "Messages", "conditions": [user_is("in", &json!([good, missing]))], "maxRows": most});
+        if kind == "update" {
+            request["set"] = json!({"isRead": true});
+        }
+        for dry_run in [false, true] {
+            request["dryRun"] = json!(dry_run);
+            let refused = agent.post(&format!("/v1/connections/app/{kind}"), request.clone()).await;
+            let problem = refused.json();
+            assert_eq!(
+                (refused.status, &problem["code"]),
+                (400, &json!("incomplete_selection")),
+                "{problem}"
+            );
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("nothing was written") && detail.contains(missing), "{detail}");
+        }
+    }
+    let written: Vec<_> = sandbox
+        .graph_requests()
+        .into_iter()
+        .map(|request| request.method)
+        .filter(|method| method != "GET")
+        .collect();
+    assert!(written.is_empty(), "{written:?}");
+    assert_eq!(count().await, 7);
+    // Users found by listing who have no mailbox leave nothing out.
+    let all = json!({"object": "Messages", "conditions": [user_is("=", &json!("*")), {"field": "subject", "operator": "=", "value": "none such"}]});
+    let answer = agent.post("/v1/connections/app/delete", all).await.expect(200);
+    assert_eq!(answer["matched"], 0);
+}

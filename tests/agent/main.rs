@@ -15,6 +15,7 @@ mod limits;
 mod memory;
 mod process;
 mod schema;
+mod spooled;
 mod support;
 mod throttling;
 mod tokens;

@@ -66,6 +66,50 @@ async fn a_full_disk_degrades_and_heals() {
     drop(small);
 }
 
+/// Rows for later on a disk that becomes full: the run fails with a sentence, and what it had kept is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_the_disk_does_not_take_are_an_error_and_never_half_an_answer() {
+    if !crate::is_root("mounting a small file system") {
+        return;
+    }
+    let sandbox = tenant();
+    let setup = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", ""));
+    let state = setup.path().join("state");
+    std::fs::create_dir(&state).unwrap();
+    std::fs::set_permissions(&state, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let Some(small) = Small::mount(&state.join("runs")) else {
+        eprintln!("skipped: a small file system cannot be mounted here");
+        return;
+    };
+    let agent = setup.start();
+    let later = [("prefer", "respond-async")];
+    for (limit, status, results) in [(200, "error", 409), (1, "success", 200)] {
+        let query = json!({"object": "Messages", "limit": limit});
+        let path = "/v1/connections/mail/query";
+        let run = agent.call(http::Method::POST, path, &later, Some(query)).await.expect(202);
+        let run = format!("/v1/runs/{}", run["id"].as_str().unwrap());
+        let mut view = json!(null);
+        eventually("the run has ended", async || {
+            view = agent.get(&run).await.expect(200);
+            view["status"] != "running"
+        })
+        .await;
+        assert_eq!(view["status"], status, "{view}");
+        assert_eq!(agent.get(&format!("{run}/results")).await.status, results);
+        if status == "error" {
+            let error = view["error"].as_str().unwrap();
+            assert!(error.contains("Free some space on that file system."), "{error}");
+            assert_eq!(view["resultsKept"], false);
+        }
+        let left = std::fs::read_dir(&small.0).unwrap();
+        let left =
+            left.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|end| end == "rows"));
+        assert_eq!(left.count(), usize::from(status == "success"), "{status}");
+    }
+    drop(agent);
+    drop(small);
+}
+
 /// Row 2, for the log: a log that cannot be written (a full disk, a journal that has gone) stops nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_cannot_be_written_stops_nothing() {

@@ -19,9 +19,10 @@ use crate::activity::{CallOptions, Live, Record, SavedRequest};
 use crate::connection::ActivityKind;
 use crate::control::Control;
 use crate::control::answer;
-use crate::control::extract::{Call, bounded_body, call, json};
+use crate::control::extract::{Call, bounded_body, call, json, prefers_async};
 use crate::control::layers::RequestId;
 use crate::control::problem::Problem;
+use crate::control::written;
 use crate::dropin;
 use crate::query::{Evaluated, QueryRequest};
 
@@ -53,10 +54,11 @@ pub(super) struct QueryAnswer {
 }
 
 /// Reads rows. `Accept` picks JSON, `application/x-ndjson`, `text/csv` or
-/// `application/vnd.apache.arrow.stream`; all are streamed.
+/// `application/vnd.apache.arrow.stream`; all are streamed. `Prefer: respond-async` answers 202 and the run: its rows are
+/// read in the background and kept for `GET /v1/runs/{id}/results`, and `Accept` counts there.
 #[utoipa::path(post, path = "/v1/connections/{name}/query", tag = "activities", params(("name" = String, Path)),
     request_body = QueryRequest, responses(
-    (status = 200, body = QueryAnswer, description = "The rows"), (status = 400, body = Problem), (status = 404, body = Problem),
+    (status = 200, body = QueryAnswer, description = "The rows"), (status = 202, description = "The run; rows later"), (status = 400, body = Problem), (status = 404, body = Problem),
     (status = 502, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn query(
     State(control): Shared,
@@ -230,6 +232,10 @@ async fn rows(
     options: CallOptions,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    if prefers_async(headers) {
+        let run = control.engine.query_for_later(&live, &request, &options).await?;
+        return written::accepted(&control.engine, &run);
+    }
     let encoding = answer::encoding(headers)?;
     let query = control.engine.query(&live, &request, &options)?;
     Ok(answer::rows(query, encoding).await?)

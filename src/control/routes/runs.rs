@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Shared;
-use crate::activity::{RunFilter, RunStatus, RunView};
+use crate::activity::{RunFilter, RunResults, RunStatus, RunView};
 use crate::connection::ActivityKind;
 use crate::control::problem::Problem;
-use crate::control::written;
+use crate::control::{spooled, written};
 
 /// Runs in one answer, unless asked for otherwise, and at most.
 const USUAL_PAGE: usize = 100;
@@ -83,16 +83,21 @@ pub(super) async fn view(State(control): Shared, Path(id): Path<String>) -> Resu
 
 /// The results of a Create, Update, Delete or Execute (one, with `result`) that was begun with `Prefer: respond-async` or an `Idempotency-Key`, for 24
 /// hours. While it runs, those it has so far: `complete` is then false. `Accept: application/x-ndjson` gives one a line.
+/// The rows of a query that was begun with `Prefer: respond-async`, for 24 hours, when it has ended: as the query answers
+/// them, as JSON, `application/x-ndjson` or `text/csv`.
 #[utoipa::path(get, path = "/v1/runs/{id}/results", tag = "runs", params(("id" = String, Path)), responses(
-    (status = 200, description = "`results` as in the answer of create, with `status` and `complete`"), (status = 404, body = Problem),
+    (status = 200, description = "`results` as in the answer of create, with `status` and `complete`; of a query, its answer"),
+    (status = 404, body = Problem), (status = 406, body = Problem), (status = 409, body = Problem, description = "The rows are still being read, or the run did not end well"),
     (status = 503, body = Problem)))]
 pub(super) async fn results(
     State(control): Shared,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let form = written::form(&headers)?;
-    Ok(written::kept(control.engine.results(&id).await?, form))
+    match control.engine.results(&id).await? {
+        RunResults::Records(results) => Ok(written::kept(*results, written::form(&headers)?)),
+        RunResults::Rows(rows) => spooled::kept(*rows, &id, control.engine.answer_rows(), &headers),
+    }
 }
 
 /// Cancels a run. A write that Graph has already received is not undone.
