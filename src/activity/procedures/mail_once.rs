@@ -272,7 +272,7 @@ mod tests {
     fn the_mailbox_decides_what_is_left_to_do() {
         let row = |id: &str, draft: Value| json!({"id": id, "isDraft": draft});
         let judged = |rows: Value, whole: Option<&str>| {
-            let answer = json!({"value": rows.clone()});
+            let answer = json!({"value": rows});
             judge(rows.as_array().unwrap().iter(), &answer, whole).ok()
         };
         let draft = |id: &str| Some(Found::Draft(id.to_owned()));
