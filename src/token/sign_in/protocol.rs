@@ -57,7 +57,7 @@ pub(super) fn admin_consent_url(connection: &Connection) -> Option<String> {
     consent_url(connection, None, None, None)
 }
 
-/// As [`admin_consent_url`], with another return address, a `state`, and single permissions instead of all that the app
+/// As `admin_consent_url`, with another return address, a `state`, and single permissions instead of all that the app
 /// registration lists; those need version 2 of the page. `None` when the connection names no application.
 pub fn consent_url(
     connection: &Connection,
