@@ -38,9 +38,13 @@ mod flow_tests;
 #[cfg(test)]
 mod herd_tests;
 #[cfg(test)]
+mod model_acts_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod model_world_tests;
+#[cfg(test)]
+mod moody_tests;
 #[cfg(test)]
 mod redaction_tests;
 #[cfg(test)]

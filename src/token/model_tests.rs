@@ -11,43 +11,41 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::answer::NewTokens;
 use super::handle::TokenHandle;
 use super::model::ConnectionState;
 use super::model_world_tests::{Process, View, World, refresh_serial, serial_of};
 use super::places::Places;
-use super::sign_in::settle;
-use super::store::{Newness, OpenStore, Stored, StoredAccess, put};
+use super::store::OpenStore;
 use super::testing::{InMemory, connection, settings, worker};
 use super::transaction::Context;
 use crate::clock::{Clock, Timestamp};
 use crate::settings::Refresh;
 
 /// One agent of the group.
-struct Agent {
-    process: Process,
-    store: Arc<OpenStore>,
-    places: Arc<Places>,
-    handle: TokenHandle,
-    context: Arc<Context>,
-    worker: tokio::task::AbortHandle,
-    stop: CancellationToken,
+pub(super) struct Agent {
+    pub(super) process: Process,
+    pub(super) store: Arc<OpenStore>,
+    pub(super) places: Arc<Places>,
+    pub(super) handle: TokenHandle,
+    pub(super) context: Arc<Context>,
+    pub(super) worker: tokio::task::AbortHandle,
+    pub(super) stop: CancellationToken,
     /// The sign-in that its drop-in holds.
-    family: u64,
+    pub(super) family: u64,
 }
 
-struct Sequence {
-    world: Arc<Mutex<World>>,
-    clock: Clock,
-    agents: Vec<Agent>,
-    processes: Process,
-    families: u64,
-    random: u64,
-    done: Vec<String>,
+pub(super) struct Sequence {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) clock: Clock,
+    pub(super) agents: Vec<Agent>,
+    pub(super) processes: Process,
+    pub(super) families: u64,
+    pub(super) random: u64,
+    pub(super) done: Vec<String>,
     /// Sign-ins and imports that are being stored.
-    acts: Vec<(Process, tokio::task::JoinHandle<()>)>,
+    pub(super) acts: Vec<(Process, tokio::task::JoinHandle<()>)>,
     /// Whether the last act may have destroyed the last copy of a sign-in.
-    excused: bool,
+    pub(super) excused: bool,
 }
 
 impl Sequence {
@@ -72,14 +70,14 @@ impl Sequence {
         sequence
     }
 
-    fn pick(&mut self, below: usize) -> usize {
+    pub(super) fn pick(&mut self, below: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         usize::try_from(self.random >> 11).unwrap() % below
     }
 
-    fn sign_in(&mut self) -> u64 {
+    pub(super) fn sign_in(&mut self) -> u64 {
         self.families += 1;
         self.world.lock().unwrap().newest.insert(self.families, 0);
         self.families
@@ -118,7 +116,7 @@ impl Sequence {
         Agent { process, store, places, handle, context, worker, stop, family }
     }
 
-    fn note(&mut self, what: String) {
+    pub(super) fn note(&mut self, what: String) {
         self.done.push(what);
     }
 
@@ -229,101 +227,6 @@ impl Sequence {
                 tokio::time::advance(Duration::from_secs(seconds)).await;
             }
         }
-    }
-
-    /// Whether nobody's sign-in is still being taken over: nothing could say which of two at once is meant.
-    fn is_taken_over(&mut self) -> bool {
-        let dead = self.world.lock().unwrap().dead.clone();
-        self.acts.retain(|(process, act)| !act.is_finished() && !dead.contains(process));
-        let known = |agent: &Agent| {
-            refresh_serial(&agent.store.newest()).is_some_and(|(family, _)| family == self.families)
-        };
-        let on_disk = self.world.lock().unwrap().on_disk().is_none_or(|(family, _)| family == self.families);
-        self.acts.is_empty() && on_disk && self.agents.iter().all(known)
-    }
-
-    /// A person signs in at an agent: the server has issued the tokens, and now they are stored.
-    fn sign_in_at(&mut self, which: usize) {
-        if !self.is_taken_over() {
-            return;
-        }
-        let family = self.sign_in();
-        self.note(format!("agent {which}: a person signs in, {family}"));
-        let agent = &self.agents[which];
-        let tokens = NewTokens {
-            access_token: format!("at-{family}-0").as_str().into(),
-            refresh_token: Some(format!("rt-{family}-0").as_str().into()),
-            lifetime: Duration::from_secs(3600),
-            refresh_in: None,
-        };
-        let (context, shared, world) =
-            (Arc::clone(&agent.context), agent.handle.shared(), Arc::clone(&self.world));
-        let asked_at = self.clock.now();
-        let process = agent.process;
-        let act = tokio::spawn(async move {
-            let done = settle(context, shared, tokens, asked_at).await.is_ok();
-            let mut world = world.lock().unwrap();
-            if done && !world.dead.contains(&process) {
-                world.told = world.told.max(family);
-            }
-        });
-        self.acts.push((process, act));
-    }
-
-    /// A command beside the agents puts tokens into the store, with any number.
-    fn import(&mut self) {
-        if !self.is_taken_over() {
-            return;
-        }
-        let family = self.sign_in();
-        self.processes += 1;
-        let (process, generation) = (self.processes, self.pick(60) as u64);
-        self.note(format!("{process}: import {family} as {generation}"));
-        let store = OpenStore::new(Arc::new(View { world: self.world.clone(), process }));
-        let now = self.clock.now();
-        let access = StoredAccess {
-            secret: format!("at-{family}-0").as_str().into(),
-            obtained_at: now,
-            expires_at: now.plus(Duration::from_secs(3600)),
-            refresh_due: now.plus(Duration::from_secs(1800)),
-        };
-        let stored = Stored {
-            generation,
-            access: Some(access),
-            refresh_token: Some(format!("rt-{family}-0").as_str().into()),
-            ..Stored::default()
-        };
-        // What the drop-ins say is older than what a person imports.
-        let seeds: Vec<_> = self.agents.iter().filter_map(|agent| agent.context.plan.seed.clone()).collect();
-        let stored = seeds.iter().fold(stored, |stored, seed| Stored {
-            seed: super::store::seeds(Some(&seed.fingerprint), stored.seed.as_deref()),
-            ..stored
-        });
-        let world = Arc::clone(&self.world);
-        let act = tokio::spawn(async move {
-            let done = put(&store, stored, Newness::AlwaysNewer(now)).await.is_ok();
-            let mut world = world.lock().unwrap();
-            // The store may have been emptied between the commit and the command's last word.
-            if done && world.on_disk().is_some_and(|(on_disk, _)| on_disk == family) {
-                world.told = world.told.max(family);
-            }
-        });
-        self.acts.push((process, act));
-    }
-
-    fn put_back(&mut self) {
-        let count = self.world.lock().unwrap().history.len();
-        if count == 0 {
-            return;
-        }
-        let which = self.pick(count);
-        let mut world = self.world.lock().unwrap();
-        let older = world.history[which].clone();
-        world.disk = Some(older);
-        world.commits += 1;
-        drop(world);
-        self.note(format!("the store is put back to commit {which} of {count}"));
-        self.excused = true;
     }
 
     fn reload(&mut self, which: usize, family: u64) {

@@ -164,7 +164,10 @@ impl Store for View {
             self.step().await;
             {
                 let mut world = self.world.lock().unwrap();
-                world.trouble()?;
+                if let Err(error) = world.trouble() {
+                    world.refused_by_disk.extend(refresh_serial(next));
+                    return Err(error);
+                }
                 let found = world.disk.as_ref().map_or(0, |stored| stored.generation);
                 if found != expected {
                     return Err(StoreError::Superseded { found });

@@ -48,7 +48,8 @@ pub(super) async fn open(context: Arc<Context>, stop: CancellationToken) -> Resu
         Err(error) => return Err(error),
     }
     let newest = store.newest();
-    if !(newest.is_empty() && store.is_vacant()) && !counts(&context, &newest) {
+    let is_unclaimed = newest.is_empty() && store.is_vacant();
+    if !is_unclaimed && !counts(&context, &newest) {
         return Ok(newest.into());
     }
     let lock = match store.lock().await {

@@ -12,6 +12,7 @@ mod drop_ins;
 mod fan_out;
 mod guard;
 mod limits;
+mod long_runs;
 mod memory;
 mod process;
 mod schema;

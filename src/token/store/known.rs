@@ -78,7 +78,7 @@ impl Known {
         let (ours, theirs) = (&self.newest.lineage, &found.lineage);
         let is_new = ours.id() != self.in_store.lineage.id() && ours.id() != theirs.id();
         let later = is_new && ours.began() > theirs.began() && !found.comes_after(&self.newest);
-        self.owed && (self.newest.comes_after(found) || later)
+        self.owed && !self.newest.is_refused() && (self.newest.comes_after(found) || later)
     }
 
     /// A refusal, or that a code was spent, may have been recorded beside the same tokens.

@@ -72,7 +72,7 @@ fn an_owed_refresh_gives_way_to_a_sibling_and_an_owed_sign_in_does_not() {
     let read = tokens(&anna, 4, "rt-4");
     let mut known = knowing(&read);
     assert!(known.owe(&Arc::new(tokens(&anna, 5, "rt-5"))));
-    known.found(Some(read.clone()));
+    known.found(Some(read));
     assert_eq!((token(&known).as_str(), known.owed().is_some()), ("rt-5", true), "what it replaces");
     known.found(Some(tokens(&anna, 5, "rt-of-a-sibling")));
     assert_eq!((token(&known).as_str(), known.owed().is_some()), ("rt-of-a-sibling", false));

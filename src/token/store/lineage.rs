@@ -18,6 +18,8 @@ const SEED_SEPARATOR: &str = " ";
 const REMEMBERED_SEEDS: usize = 8;
 /// What the lineage of a paste starts with, before the paste's fingerprint.
 const OF_SEED: &str = "seed-";
+/// What stands between a paste's fingerprint and what tells its taking over again from the one before.
+const AGAIN: char = '/';
 
 /// Which sign-in contents come from.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -46,7 +48,8 @@ impl Lineage {
     /// the store to start over, it is another one all the same.
     pub(in crate::token) fn taken_after(self, earlier: &Self) -> Self {
         let again = earlier.id == self.id || earlier.replaces(&self);
-        if again { Self::begin(self.began).after(earlier) } else { self.after(earlier) }
+        let id = if again { format!("{}{AGAIN}{}", self.id, secret::random_hex(8)) } else { self.id };
+        Self { id, began: self.began, replaced: self.replaced }.after(earlier)
     }
 
     /// As written in a store.
@@ -163,7 +166,8 @@ impl Stored {
 
     /// Whether `self` comes from a sign-in that was made in knowledge of the other one's.
     pub(super) fn comes_after(&self, other: &Self) -> bool {
-        let pasted = other.lineage.id.strip_prefix(OF_SEED).filter(|seed| !seed.is_empty());
+        let pasted = other.lineage.id.strip_prefix(OF_SEED).and_then(|seed| seed.split(AGAIN).next());
+        let pasted = pasted.filter(|seed| !seed.is_empty());
         self.lineage.replaces(&other.lineage)
             || (self.lineage.id != other.lineage.id && pasted.is_some_and(|seed| self.has_taken(seed)))
     }
