@@ -292,6 +292,9 @@ impl Sequence {
     fn check(&mut self) {
         self.check_told();
         let mut world = self.world.lock().unwrap();
+        // What was owed once may be handed out for a moment after somebody else's tokens were found.
+        let owed = self.agents.iter().filter_map(|agent| refresh_serial(&*agent.store.unsaved()?));
+        world.refused_by_disk.extend(owed);
         for agent in &self.agents {
             let Some(serial) = agent.handle.current().and_then(|token| serial_of(token.secret.expose()))
             else {
