@@ -85,8 +85,17 @@ fn take_place(
         }
         (ColumnSource::Place, _) => {
             let name = object.name().to_lowercase();
-            let message =
-                format!("Microsoft Graph has no {name} of a group, so '{key}' cannot be given. Remove it.");
+            let message = match object.place_column(RouteUse::List, key) {
+                Some(_) => format!(
+                    "Microsoft Graph reaches no single record of {} by '{key}', so it cannot be given. Remove it.",
+                    object.name()
+                ),
+                None => {
+                    format!(
+                        "Microsoft Graph has no {name} of a group, so '{key}' cannot be given. Remove it."
+                    )
+                }
+            };
             return Err(ActivityError::field("bad_record", key, message));
         }
         (_, "id") if !creating => parts.id = Some(text(key, value)?),

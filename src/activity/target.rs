@@ -7,7 +7,7 @@ use super::body::{Parts, parts};
 use super::error::ActivityError;
 use super::mark::Marks;
 use super::model::Record;
-use crate::catalog::{GraphPath, NotLocated, Object, Owner, RouteUse};
+use crate::catalog::{GraphPath, Location, NotLocated, Object, Owner, RouteUse};
 use crate::connection::{ActivityKind, Connection};
 use crate::graph::{Effect, GraphRequest};
 
@@ -62,6 +62,7 @@ pub(super) fn prepare(
     }
     let located = object.locate(wanted, &given, owner.as_ref(), id.as_deref());
     let location = located.map_err(|error| not_located(error, object, connection))?;
+    refuse_unused_user(object, kind, user.as_deref(), &location)?;
     if let Some((unused, _)) = given.iter().find(|(column, _)| !location.used.contains(column)) {
         let message = format!(
             "'{}' and '{unused}' both choose where the record is. Give one of them.",
@@ -75,6 +76,29 @@ pub(super) fn prepare(
         return Ok(Prepared { request, id: None });
     }
     Ok(Prepared { request: change(kind, location.path, body, etag, location.mailbox), id })
+}
+
+/// Refuses a user whom the path does not hold: the record would be another one than the caller means.
+fn refuse_unused_user(
+    object: &Object,
+    kind: ActivityKind,
+    user: Option<&str>,
+    location: &Location,
+) -> Result<(), ActivityError> {
+    if user.is_none() || location.owner {
+        return Ok(());
+    }
+    let message = match location.used.first() {
+        Some(used) => {
+            format!("'{used}' and 'UserId' both choose where the record is. Give one of them.")
+        }
+        None => format!(
+            "{} of {} goes to no user's records, so 'UserId' would choose nothing. Remove it.",
+            capitalised(kind),
+            object.name()
+        ),
+    };
+    Err(ActivityError::field("bad_record", "UserId", message))
 }
 
 /// Some resources have no id (`/me/mailboxSettings`), so Update of a path may do without. Delete may only where the path

@@ -253,12 +253,15 @@ impl Prepared {
         let source = match (streamed, chosen) {
             (Some(streamed), _) => Source::Streamed(streamed),
             (None, Chosen::Listed(records)) => Source::Given(records.into_iter()),
-            (None, Chosen::ByConditions { query, set, most, dry_run }) => {
+            (None, Chosen::ByConditions { scan, set, most, dry_run }) => {
                 let kept = journal.as_ref().and_then(|(_, earlier)| earlier.found.clone());
                 let again = kept.is_some();
                 let records = match kept {
                     Some(records) => records,
-                    None => find(&live, &query, &set, most, (user_id.as_deref(), now), &context).await?,
+                    None => {
+                        let caller = (user_id.as_deref(), now);
+                        find(&live, &object, &scan, &set, most, caller, &context).await?
+                    }
                 };
                 matched = Some(records.len() as u64);
                 if let Some((journal, _)) = journal.as_ref().filter(|_| !again && !dry_run) {

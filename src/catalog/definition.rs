@@ -31,6 +31,8 @@ pub(super) struct Definition {
     pub(super) etag_required: bool,
     /// Other names of place columns.
     pub(super) aliases: &'static [(&'static str, &'static str)],
+    /// Columns of ids for which paths take names too.
+    pub(super) names_in_path: &'static [(&'static str, NamesInPath)],
     /// Columns before those of the metadata.
     pub(super) before: &'static [Extra],
     /// Columns behind those of the metadata.
@@ -67,6 +69,23 @@ pub(super) struct Extra {
     pub(super) source: ColumnSource,
     /// For [`ColumnSource::CreateOnly`]: where its value goes in a new record.
     pub(super) path: &'static [&'static str],
+}
+
+/// What a path takes in place of an id. No row has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NamesInPath {
+    pub(super) names: Names,
+    /// What a caller queries to learn the id.
+    pub(super) read: &'static str,
+}
+
+/// The names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// These, in any case.
+    These(&'static [&'static str]),
+    /// User principal names.
+    Principals,
 }
 
 /// What a new record must have.
@@ -117,6 +136,7 @@ pub(super) const PLAIN: Definition = Definition {
     etag_property: None,
     etag_required: false,
     aliases: &[],
+    names_in_path: &[],
     before: &[],
     after: &[],
     largest_page: None,

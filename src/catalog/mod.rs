@@ -48,7 +48,7 @@ pub use operation::{BadParameter, BoundOperation, CallParameter, OperationCall, 
 pub use path::{GraphPath, encode_segment};
 pub use permissions::MethodPermissions;
 pub use procedures::{Parameter, ParameterType, Procedure, ProcedureKind, find_procedure, procedures};
-pub use route::{Location, NotLocated, Owner, RouteUse};
+pub use route::{Location, NotLocated, Owner, Route, RouteUse};
 
 use crate::error::nearest_name;
 

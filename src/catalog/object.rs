@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use super::column::{Column, ColumnKind, ColumnSource};
-use super::definition::{Definition, InsertNeed, Range, Recursion};
+use super::definition::{Definition, InsertNeed, Names, Range, Recursion};
 use super::facts::{Facts, TypeId};
 use super::flatten::{flatten, unlisted};
 use super::path::GraphPath;
 use super::path_object::{PathObject, guessed_filter, untyped};
-use super::route::{Location, NotLocated, Owner, RouteUse, fill, pick, placeholders};
+use super::route::{Location, NotLocated, Owner, Route, RouteUse, fill, pick, placeholders};
 use super::{CatalogError, did_you_mean};
 use crate::connection::ActivityKind;
 
@@ -223,6 +223,14 @@ impl Object {
         self.definition().is_none_or(|definition| definition.default_columns.is_empty())
     }
 
+    /// Every way to its rows or records. A Graph path is the only way to its own rows.
+    pub fn ways(&self, wanted: RouteUse) -> Vec<Route> {
+        match self.place() {
+            Some(_) if wanted == RouteUse::List => vec![Route { wanted, template: "" }],
+            _ => self.routes(wanted).iter().map(|template| Route { wanted, template }).collect(),
+        }
+    }
+
     fn routes(&self, wanted: RouteUse) -> &'static [&'static str] {
         self.definition().map_or(&[], |definition| match wanted {
             RouteUse::List => definition.list,
@@ -291,7 +299,7 @@ impl Object {
                 Some(id) => place.path.below(id),
                 None => place.path.encoded().to_owned(),
             };
-            return Ok(Location { path, mailbox: place.path.mailbox(), used: Vec::new() });
+            return Ok(Location { path, mailbox: place.path.mailbox(), used: Vec::new(), owner: false });
         }
         let routes = self.routes(wanted);
         if routes.is_empty() {
@@ -302,7 +310,71 @@ impl Object {
             );
             return Err(NotLocated::Wrong { field: "object".to_owned(), error: CatalogError::new(message) });
         }
-        fill(pick(routes, given, self.name())?, given, owner, id, self.home() == Home::Mailbox)
+        let template = pick(routes, given, self.name())?;
+        self.locate_by(Route { wanted, template }, given, owner, id)
+    }
+
+    /// Where it is by `route`, one of [`Object::ways`]. `given` has a value for each column of the route.
+    ///
+    /// # Errors
+    /// [`NotLocated::OwnerNeeded`].
+    pub fn locate_by(
+        &self,
+        route: Route,
+        given: &[(&'static str, String)],
+        owner: Option<&Owner>,
+        id: Option<&str>,
+    ) -> Result<Location, NotLocated> {
+        match self.place() {
+            Some(_) => self.locate(route.wanted, given, owner, id),
+            None => fill(route.template, given, owner, id, self.home() == Home::Mailbox),
+        }
+    }
+
+    /// The sentence that names the places without which no row is found.
+    ///
+    /// # Errors
+    /// [`NotLocated::Wrong`], when `given` is not enough for any list.
+    pub fn has_enough_places(&self, given: &[(&'static str, String)]) -> Result<(), NotLocated> {
+        match self.routes(RouteUse::List) {
+            [] => Ok(()),
+            routes => pick(routes, given, self.name()).map(|_| ()),
+        }
+    }
+
+    /// The way to a record whose row was read by `found`: a record is looked for only where its row was seen.
+    ///
+    /// # Errors
+    /// A sentence, when no single record of that place can be reached.
+    pub fn record_way(&self, found: Route) -> Result<Route, CatalogError> {
+        if self.place().is_some() || found.wanted == RouteUse::Record {
+            return Ok(Route { wanted: RouteUse::Record, ..found });
+        }
+        let leads_there = |route: &Route| {
+            route.columns().all(|column| found.uses(column)) && (found.has_owner() || !route.has_owner())
+        };
+        let ways = self.ways(RouteUse::Record);
+        let way = ways.into_iter().filter(leads_there).max_by_key(|route| route.columns().count());
+        way.ok_or_else(|| {
+            let place = found.columns().collect::<Vec<_>>().join(" and ");
+            CatalogError::new(format!(
+                "Microsoft Graph reaches no single record of {} by {place}, so those found there can be neither changed \
+                 nor removed.",
+                self.name()
+            ))
+        })
+    }
+
+    /// Whether `value` stands for a record by another name than its id (`inbox`, `root`, a user principal name): then what
+    /// to query for the id. A path takes such a name; no row has it, so it never compares with the ids of rows.
+    pub fn name_in_path(&self, column: &str, value: &str) -> Option<&'static str> {
+        let names = self.definition().map_or(&[][..], |definition| definition.names_in_path);
+        let (_, names) = names.iter().find(|(known, _)| known.eq_ignore_ascii_case(column))?;
+        let is_name = match names.names {
+            Names::These(names) => names.iter().any(|name| name.eq_ignore_ascii_case(value.trim())),
+            Names::Principals => value.contains('@'),
+        };
+        is_name.then_some(names.read)
     }
 
     /// The most rows a page can hold, when it is known that it takes `$top`.

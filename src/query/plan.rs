@@ -6,12 +6,12 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use super::error::QueryError;
-use super::plan_object::plan_object;
+use super::planner::{Caller, ScanRequest};
 use super::request::QueryRequest;
 use super::residual::Residual;
 use super::scan::{Folders, Maker};
 use super::sort::SortKey;
-use crate::catalog::{Catalog, Column, Object};
+use crate::catalog::{Catalog, Column, Object, Route};
 use crate::clock::Timestamp;
 use crate::connection::Connection;
 use crate::graph::GraphRequest;
@@ -21,6 +21,8 @@ use crate::graph::GraphRequest;
 pub struct Plan {
     /// What is queried.
     pub object: Arc<Object>,
+    /// The route that every scan reads by.
+    pub route: Route,
     /// What is read; with more than one, side by side.
     pub scans: Vec<Scan>,
     /// Whether the rows of one scan come before those of the next. Otherwise they come as they arrive: those of one
@@ -137,7 +139,9 @@ pub fn plan(
     now: Timestamp,
 ) -> Result<Plan, QueryError> {
     let object = catalog.find_object(&request.object).map_err(QueryError::unknown_object)?;
-    plan_object(&object, request, connection, user_id, now)
+    ScanRequest::bind(&object, &request.fields, &request.conditions, &request.order_by)?
+        .window(request.limit, request.offset.unwrap_or(0))
+        .plan(&Caller { connection, user_id, now })
 }
 
 /// What may stand unencoded in the value of a query option: what OData writes and no URL parser changes.
