@@ -16,6 +16,10 @@ pub(super) struct Definition {
     pub(super) home: Home,
     /// Where rows are listed.
     pub(super) list: &'static [&'static str],
+    /// Those of `list` that lead to one record rather than to a collection.
+    pub(super) single: &'static [&'static str],
+    /// The place column without whose value the list shows the default place alone.
+    pub(super) default_place: Option<&'static str>,
     /// Where new records are posted; empty: the service makes none this way.
     pub(super) create: &'static [&'static str],
     /// Where one record is; empty: it is found in lists only.
@@ -127,6 +131,8 @@ pub(super) const PLAIN: Definition = Definition {
     listed_type: None,
     home: Home::Other,
     list: &[],
+    single: &[],
+    default_place: None,
     create: &[],
     record: &[],
     update: false,

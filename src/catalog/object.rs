@@ -132,6 +132,18 @@ impl Object {
         self.place().is_some_and(PathObject::is_single)
     }
 
+    /// Whether a route leads to one record rather than to a collection.
+    pub fn is_single_by(&self, route: Route) -> bool {
+        self.is_single()
+            || self.definition().is_some_and(|definition| definition.single.contains(&route.template))
+    }
+
+    /// The place column without whose value this route shows the default place alone (the default folder of contacts).
+    pub fn default_place(&self, route: Route) -> Option<&'static str> {
+        let column = self.definition().and_then(|definition| definition.default_place)?;
+        (route.wanted == RouteUse::List && !route.uses(column)).then_some(column)
+    }
+
     /// Whether its rows go out as the service wrote them when no columns are named: those of a path, which may be of
     /// several types.
     pub fn has_whole_rows(&self) -> bool {

@@ -15,6 +15,8 @@ mod operator;
 mod pipeline;
 mod plan;
 #[cfg(test)]
+mod plan_scope_tests;
+#[cfg(test)]
 mod plan_tests;
 mod planner;
 mod request;

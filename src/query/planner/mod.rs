@@ -57,9 +57,9 @@ pub struct Caller<'caller> {
 /// How many rows can come from how many places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cardinality {
-    /// One record, read by its own path.
+    /// One record with a path of its own.
     Record,
-    /// Several records, each read by its own path, in the order of their ids.
+    /// Several of these, in the order of their ids and places.
     Records,
     /// One collection.
     Collection,
@@ -118,7 +118,7 @@ impl ScanRequest {
         }
 
         let descend = descend(&object, &scope, connection);
-        let alone = by_id || object.is_single();
+        let alone = by_id || object.is_single_by(scope.route);
         // A record comes alone: `$filter` is for collections. Folders that do not fulfil it hold rows that do.
         let mut split = match alone || descend.is_some() {
             true => Split { residual: rows.clone(), ..Split::default() },

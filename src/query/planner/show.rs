@@ -55,6 +55,12 @@ pub(super) fn notes(request: &ScanRequest, scope: &Scope) -> Vec<String> {
             left_out[..shown].join(", ")
         ));
     }
+    if let Some(place) = request.object.default_place(scope.route) {
+        let object = request.object.name().to_lowercase();
+        notes.push(format!(
+            "Only the {object} of the default folder are read. Give a condition on {place} for another."
+        ));
+    }
     if scope.owners == Owners::EverybodyByDefault {
         notes.push(format!(
             "The connection acts as an application, so the {} of every user are read. Give a condition on UserId for one \

@@ -77,6 +77,11 @@ impl Sandbox {
         Ok(Self { shared, login_url, graph_origin, content_origin, stop: Some(stop), thread: Some(thread) })
     }
 
+    /// The state, locked.
+    pub(crate) fn state(&self) -> std::sync::MutexGuard<'_, crate::state::State> {
+        self.shared.lock()
+    }
+
     /// `http://127.0.0.1:PORT` of the sign-in service; https with [`SandboxOptions::tls`], as the other two.
     pub fn login_url(&self) -> &str {
         &self.login_url

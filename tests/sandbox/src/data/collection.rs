@@ -49,7 +49,7 @@ fn pack(fields: &Map<String, Value>) -> Box<[u8]> {
 }
 
 /// The rows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Collection {
     /// The entity type.
     pub(crate) entity: Entity,
