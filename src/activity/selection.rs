@@ -291,7 +291,7 @@ mod tests {
         let row = json!({"id": "1", "UserId": "a@b", "GroupId": null, "x": 1});
         assert_eq!(found("Messages", 1, row), Ok(json!({"id": "1", "UserId": "a@b"})));
         let row = json!({"id": "1", "UserId": null, "GroupId": "g"});
-        assert_eq!(found("Events", 2, row.clone()), Ok(json!({"id": "1", "GroupId": "g"})));
+        assert_eq!(found("Events", 2, row), Ok(json!({"id": "1", "GroupId": "g"})));
         let row = json!({"id": "1", "UserId": "a@b", "Etag": "W/1"});
         assert_eq!(found("Tasks", 0, row), Ok(json!({"id": "1", "Etag": "W/1"})));
         let row = json!({"id": "1", "parentReference_driveId": "D9", "UserId": null, "GroupId": null});

@@ -1,5 +1,5 @@
 //! What becomes of conditions that choose a place: a path holds them, rows are compared with them, or they are refused.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "tests")]
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};

@@ -6,6 +6,7 @@
 mod condition;
 mod generate;
 mod random;
+mod rows;
 mod specimens;
 #[path = "../agent/support.rs"]
 #[allow(dead_code, reason = "shared with the other tests of the binary")]

@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::condition::{Condition, is, json_of};
 use crate::generate::{Activity, Cell, How, cells};
+use crate::rows::SPAN_BOUNDS;
 use crate::support::{Agent, Answer, Setup, application, delegated};
-use crate::world::{Graph, Object, SPAN_BOUNDS, World, small_tenant};
+use crate::world::{Graph, Object, World, small_tenant};
 
 /// A tenant with an agent, and what the tenant was like before anything was written.
 pub(crate) struct Bench {

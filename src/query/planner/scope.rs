@@ -61,18 +61,20 @@ pub(super) fn scope(
     predicates: Predicates,
     caller: &Caller<'_>,
 ) -> Result<(Scope, Vec<Tree>), QueryError> {
+    let by_id = predicates.has_ids();
+    let predicates = predicates.list;
     let mut ways = object.ways(RouteUse::List);
     // The narrower, the fewer rows travel; of two as narrow, the one that is declared later.
     ways.reverse();
     ways.sort_by_key(|route| (std::cmp::Reverse(route.columns().count()), route.has_owner()));
-    if predicates.has_ids() {
+    if by_id {
         let mut records = object.ways(RouteUse::Record);
         records.sort_by_key(|route| std::cmp::Reverse(route.columns().count()));
         ways.splice(0..0, records);
     }
     let mut refusal = None;
     for route in ways {
-        match consume(object, predicates.list.clone(), route) {
+        match consume(object, predicates.clone(), route) {
             Ok(consumed) => {
                 let Consumed { users, places, ids, rows } = consumed;
                 let owners = owners(object, route, users, ids.is_some(), caller)?;
@@ -86,7 +88,6 @@ pub(super) fn scope(
         }
     }
     let given: Vec<(&'static str, String)> = predicates
-        .list
         .iter()
         .filter_map(|predicate| match predicate {
             Predicate::Place { column, .. } => Some((*column, String::new())),
