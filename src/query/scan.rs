@@ -156,6 +156,10 @@ impl Maker {
         };
         let scan = Scan {
             request: options.request(&location.path, location.mailbox),
+            owner: owner.and_then(|owner| match owner {
+                Owner::User(name) => Some(name.as_str().into()),
+                Owner::Me => None,
+            }),
             places: self.places.iter().map(place).collect::<Vec<_>>().into(),
             rows: self.rows.filter(|_| record.is_none()),
             refused,
@@ -191,6 +195,7 @@ impl Maker {
         let options = Options { select: vec!["id".to_owned()], top: Some(999), ..Options::default() };
         let scan = Scan {
             request: options.request("users", None),
+            owner: None,
             places: Arc::new([]),
             rows: None,
             refused: Refused::Fails(&[]),
