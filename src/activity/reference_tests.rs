@@ -11,7 +11,7 @@ use crate::query::test_support::connection;
 use ActivityKind::{Create, Delete, Update};
 
 /// `METHOD path body`, or the sentence. The Graph root of the connection is left out of bodies.
-fn line(object: &str, kind: ActivityKind, record: Value) -> String {
+fn line(object: &str, kind: ActivityKind, record: &Value) -> String {
     let (object, connection) = (Catalog::embedded().find_object(object).unwrap(), connection(|_| {}));
     let marks = Marks { prefix: "p".to_owned(), with_property: true };
     let record = record.as_object().unwrap();
@@ -82,7 +82,7 @@ fn references_are_added_set_and_removed_by_ref() {
             r#"POST directory/administrativeUnits/a/members {"displayName":"x"}"#,
         ),
     ] {
-        let line = line(object, kind, record);
+        let line = line(object, kind, &record);
         assert!(
             line == expected || (expected.starts_with('%') && line.ends_with(expected)),
             "{object}: {line}"
@@ -111,7 +111,7 @@ fn what_is_not_the_reference_is_refused() {
         ("/users/u/memberOf", Delete, json!({"id": "g"}), "for reading only"),
         ("/users/u", Delete, json!({"id": "manager"}), "is not the id at its end"),
     ] {
-        let line = line(object, kind, record);
+        let line = line(object, kind, &record);
         assert!(line.contains(expected), "{object}: {line}");
     }
 }
@@ -141,7 +141,7 @@ fn delete_never_names_the_record_behind_a_relationship() {
             (format!("/{root}('x')/{navigation}('y')"), json!({})),
             (format!("/{root}/x/{navigation}/$ref"), json!({"id": "y"})),
         ] {
-            let line = line(&path, Delete, record);
+            let line = line(&path, Delete, &record);
             if line.starts_with("DELETE ") {
                 assert!(line.trim_end().ends_with("/$ref"), "{path}: {line}");
                 sent += 1;
