@@ -82,7 +82,12 @@ impl Marks {
             }
             _ => return None,
         };
-        let path = format!("{}?{query}", request.path);
+        // A reference is there as long as the record is found through it.
+        let path = request.path.strip_suffix("/$ref").unwrap_or(&request.path);
+        if path.contains('?') {
+            return None;
+        }
+        let path = format!("{path}?{query}");
         let headers = request.headers.iter().filter(|(name, _)| *name == "Prefer").cloned().collect();
         Some(GraphRequest {
             method: http::Method::GET,

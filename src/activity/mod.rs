@@ -25,6 +25,7 @@ mod kept_results;
 mod mark;
 mod model;
 mod procedures;
+mod reference;
 mod results;
 mod running;
 mod runs;

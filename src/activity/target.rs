@@ -7,6 +7,7 @@ use super::body::{Parts, parts};
 use super::error::ActivityError;
 use super::mark::Marks;
 use super::model::Record;
+use super::reference::reference;
 use crate::catalog::{GraphPath, Location, NotLocated, Object, Owner, RouteUse};
 use crate::connection::{ActivityKind, Connection};
 use crate::graph::{Effect, GraphRequest};
@@ -36,7 +37,15 @@ pub(super) fn prepare(
         refuse_me(path, connection)?;
     }
     object.allows(kind).map_err(|error| ActivityError::field("not_allowed", "object", error.message))?;
-    let Parts { mut body, id, etag, user, given } = parts(object, kind, record)?;
+    if let Some(relation) = object.relation() {
+        return reference(object, relation, kind, &connection.endpoints.graph, record);
+    }
+    let Parts { mut body, mut id, etag, user, given } = parts(object, kind, record)?;
+    if object.is_single()
+        && let Some(given) = id.take_if(|_| kind != ActivityKind::Create)
+    {
+        names_itself(object, &given)?;
+    }
     let owner = user.as_deref().or(user_id).map(|user| Owner::User(user.to_owned()));
     let owner = owner.or_else(|| connection.is_delegated().then_some(Owner::Me));
     let wanted = match kind {
@@ -99,6 +108,19 @@ fn refuse_unused_user(
         ),
     };
     Err(ActivityError::field("bad_record", "UserId", message))
+}
+
+/// A path that leads to one record says which. An id beside it is not a segment to be put behind the path, where it could
+/// be the name of something else; it can only be the record's own.
+fn names_itself(object: &Object, id: &str) -> Result<(), ActivityError> {
+    if object.path().is_some_and(|path| path.ends_with(id)) {
+        return Ok(());
+    }
+    let message = format!(
+        "'{}' is one record, and '{id}' is not the id at its end. Leave the id out, or give the path of the collection.",
+        object.name()
+    );
+    Err(ActivityError::field("bad_record", "id", message))
 }
 
 /// Some resources have no id (`/me/mailboxSettings`), so Update of a path may do without. Delete may only where the path

@@ -14,6 +14,7 @@ use super::journal::{self, Earlier, Journal};
 use super::kept::{Held, Kept, Opened, hex};
 use super::mark::Marks;
 use super::model::{RecordResult, RunStatus, WriteAnswer, WriteRequest};
+use super::reference::named_by_id;
 use super::runs::Run;
 use super::selection::{Chosen, chosen, find};
 use super::upload::{Source, StreamedRecords, not_kept};
@@ -272,6 +273,12 @@ impl Prepared {
                 }
                 Source::Given(if dry_run { Vec::new() } else { records }.into_iter())
             }
+        };
+        let source = match source {
+            Source::Given(records) if kind == ActivityKind::Delete => {
+                Source::Given(named_by_id(&live, &object, records.collect(), &context).await?.into_iter())
+            }
+            source => source,
         };
         let name = live.connection.name.as_str().to_owned();
         let work =

@@ -25,8 +25,10 @@ mod object;
 mod operation;
 mod path;
 mod path_object;
+mod path_writes;
 mod permissions;
 mod procedures;
+mod relation;
 mod route;
 mod walk;
 
@@ -37,7 +39,7 @@ pub use csdl_text::Known;
 pub use definition::{InsertNeed, Range, Recursion};
 pub use describe::{
     ColumnDescription, NamedEntry, ObjectDescription, ParameterDescription, ProcedureDescription,
-    describe_procedure, list_procedures,
+    RelationshipDescription, describe_procedure, list_procedures,
 };
 pub use describe_operation::{
     OperationDescription, OperationParameterDescription, OverloadDescription, ProcedureView,
@@ -48,6 +50,7 @@ pub use operation::{BadParameter, BoundOperation, CallParameter, OperationCall, 
 pub use path::{GraphPath, encode_segment};
 pub use permissions::MethodPermissions;
 pub use procedures::{Parameter, ParameterType, Procedure, ProcedureKind, find_procedure, procedures};
+pub use relation::{Adding, Relation, Removing};
 pub use route::{Location, NotLocated, Owner, Route, RouteUse};
 
 use crate::error::nearest_name;

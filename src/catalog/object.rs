@@ -36,6 +36,8 @@ pub struct Object {
     graph_type: Option<TypeId>,
     columns: Vec<Column>,
     unlisted: OnceLock<Vec<Column>>,
+    /// Whether Microsoft's pages show its path as one for reading only, once somebody asked.
+    pub(super) read_only_path: OnceLock<bool>,
 }
 
 enum Kind {
@@ -70,6 +72,7 @@ impl Object {
             graph_type,
             columns,
             unlisted: OnceLock::new(),
+            read_only_path: OnceLock::new(),
         }
     }
 
@@ -92,6 +95,7 @@ impl Object {
             facts,
             columns,
             unlisted: OnceLock::new(),
+            read_only_path: OnceLock::new(),
         }
     }
 
@@ -440,12 +444,13 @@ impl Object {
         self.definition().map_or(&[], |definition| definition.absent_codes)
     }
 
-    /// Refuses what the service does not do with records of this object. A path takes what the service takes.
+    /// Refuses what the service does not do with records of this object. A path takes what the service takes, unless the
+    /// metadata or Microsoft's pages say that it does not (`path_writes.rs`).
     ///
     /// # Errors
     /// A sentence with what to use instead.
     pub fn allows(&self, kind: ActivityKind) -> Result<(), CatalogError> {
-        let Some(definition) = self.definition() else { return Ok(()) };
+        let Some(definition) = self.definition() else { return self.allows_at_path(kind) };
         let (allowed, what) = match kind {
             ActivityKind::Create => (!definition.create.is_empty(), "makes no new"),
             ActivityKind::Update => (definition.update, "does not change"),

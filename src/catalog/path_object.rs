@@ -4,10 +4,12 @@
 use super::CatalogError;
 use super::column::{Column, ColumnKind, FilterOps};
 use super::facts::{Facts, TypeId, TypeKind};
+use super::facts_line::Barred;
 use super::flatten::{flatten, value_column};
 use super::object::Home;
 use super::path::GraphPath;
-use super::walk::{Target, walk};
+use super::relation::Relation;
+use super::walk::{Target, Way, walk};
 
 /// What directory objects compare; `gt`, `lt` and `contains` they do not.
 const DIRECTORY: FilterOps = FilterOps::EQUALITY
@@ -43,8 +45,21 @@ pub(super) struct PathObject {
     /// The path with every id as `{id}`.
     pub(super) pattern: Vec<String>,
     pub(super) largest_page: Option<u32>,
+    /// What a record of it is, when the record is not there itself.
+    pub(super) standing: Standing,
     home: Home,
     value: Option<Column>,
+}
+
+/// What a record of a path is to the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It lives there, as far as is known; what the metadata says is not done with it.
+    Lives(Barred),
+    /// It is a reference to what lives elsewhere.
+    Reference(Box<Relation>),
+    /// A function answers it.
+    Answered,
 }
 
 /// What a path answers with.
@@ -65,7 +80,14 @@ pub(super) enum Shape {
 impl PathObject {
     pub(super) fn new(path: GraphPath, facts: &Facts) -> Self {
         let walked = walk(facts, path.segments());
-        Self::leading_to(path, facts, &walked.target, walked.pattern)
+        let standing = match (&walked.way, Relation::of(facts, &walked.way)) {
+            (_, Some(relation)) => Standing::Reference(Box::new(relation)),
+            (Way::Navigation(arrival), None) => Standing::Lives(arrival.navigation.barred),
+            (Way::Answer, None) => Standing::Answered,
+            (Way::Plain, None) => Standing::Lives(Barred::default()),
+        };
+        let place = Self::leading_to(path, facts, &walked.target, walked.pattern);
+        Self { standing, ..place }
     }
 
     /// A path with what it leads to.
@@ -107,7 +129,8 @@ impl PathObject {
             (None, Shape::Unknown) => path.largest_page(),
             _ => None,
         };
-        Self { path, shape, graph_type, pattern, largest_page, home, value }
+        let standing = Standing::Lives(Barred::default());
+        Self { path, shape, graph_type, pattern, largest_page, standing, home, value }
     }
 
     pub(super) fn home(&self) -> Home {

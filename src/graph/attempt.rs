@@ -91,6 +91,9 @@ impl GraphClient {
             let slot = self.governor().enter(wanted, context).await?;
             drop(waiting);
             let token = bounded(context, self.bearer().get(time_left(context))).await??;
+            if call.request.mailbox.is_some() {
+                self.note_user(&token);
+            }
             // The gate has seen to this already, unless the governor had too many lanes to remember this one.
             let early = progress.not_before.filter(|earliest| *earliest > tokio::time::Instant::now());
             if slot.is_open() && early.is_none() {

@@ -38,6 +38,28 @@ pub struct GraphRequest {
     pub effect: Effect,
 }
 
+/// The largest body that Graph takes, in bytes as it is sent: base64, escapes and the rest of the JSON count (Graph, "Known
+/// issues", on the size of requests: 4 MB).
+pub const LARGEST_BODY: usize = 4 * 1024 * 1024;
+
+impl GraphRequest {
+    /// Refuses a body that Graph does not take.
+    ///
+    /// # Errors
+    /// [`GraphError::BadRequest`] with what to do instead.
+    pub(super) fn check_size(&self) -> Result<(), GraphError> {
+        match self.body.as_ref().map(Bytes::len) {
+            Some(length) if length > LARGEST_BODY => {
+                let what = format!(
+                    "its body has {length} bytes, and Microsoft Graph takes {LARGEST_BODY} at most; send large attachments with                      AddAttachments or SendMail and large files with UploadFile, which upload them piece by piece, or shorten the record"
+                );
+                Err(GraphError::BadRequest { what })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What belongs to the caller rather than to the request: identity, bound and stop.
 #[derive(Clone, Debug)]
 pub struct CallContext {

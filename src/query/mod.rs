@@ -11,6 +11,7 @@ mod like;
 mod literal;
 mod nodes;
 mod odata;
+mod one_mailbox;
 mod operator;
 mod pipeline;
 mod plan;

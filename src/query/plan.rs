@@ -59,6 +59,8 @@ pub struct Plan {
 pub struct Scan {
     /// The first request; its next links are followed.
     pub request: GraphRequest,
+    /// Whose it is, as the caller named the user.
+    pub owner: Option<Arc<str>>,
     /// The cells of [`Cell::Place`], as JSON text.
     pub places: Arc<[Vec<u8>]>,
     /// The most rows that are of use, when the service sorts them and others may be read beside it.

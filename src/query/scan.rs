@@ -162,6 +162,11 @@ impl Maker {
         let places = self.places.iter().map(place).collect::<Vec<_>>().into();
         Ok(Scan {
             request: options.request(&location.path, location.mailbox),
+            // A path that does not begin with the owner is nobody's in particular.
+            owner: owner.filter(|_| location.owner).and_then(|owner| match owner {
+                Owner::User(name) => Some(name.as_str().into()),
+                Owner::Me => None,
+            }),
             places,
             rows: self.rows.filter(|_| record.is_none()),
             refused,
@@ -196,6 +201,7 @@ impl Maker {
         let options = Options { select: vec!["id".to_owned()], top: Some(999), ..Options::default() };
         Ok(Scan {
             request: options.request("users", None),
+            owner: None,
             places: Arc::new([]),
             rows: None,
             refused: Refused::Fails(&[]),

@@ -70,6 +70,8 @@ pub(crate) struct Documents {
     tables: HashMap<&'static str, Table>,
     /// The users' ids in each group: members and owners.
     pub(crate) people: HashMap<String, (Vec<String>, Vec<String>)>,
+    /// The id of each user's manager.
+    pub(crate) managers: HashMap<String, String>,
 }
 
 impl Documents {
