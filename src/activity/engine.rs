@@ -109,15 +109,21 @@ impl Engine {
         self.limits.store(Arc::new(limits));
     }
 
+    /// How long a drain with that bound takes at most.
+    pub fn longest_drain(bound: Duration) -> Duration {
+        bound + LAST_ANSWERS
+    }
+
     /// Waits until every run has ended, for at most `bound`, and then asks the rest to stop. No run is begun any more
-    /// by then: the control port has stopped accepting.
-    pub async fn drain(&self, bound: Duration) {
+    /// by then: the control port has stopped accepting. Whether all of them ended without being asked.
+    pub async fn drain(&self, bound: Duration) -> bool {
         let none_left = async {
             while self.runs.active() > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         };
-        if tokio::time::timeout(bound, none_left).await.is_err() {
+        let all_ended = tokio::time::timeout(bound, none_left).await.is_ok();
+        if !all_ended {
             tracing::warn!(
                 runs = self.runs.active(),
                 "The drain time is over; the runs in progress are cancelled."
@@ -131,6 +137,7 @@ impl Engine {
             let _those_left_are_in_the_history_as_interrupted =
                 tokio::time::timeout(LAST_ANSWERS, none_left).await;
         }
+        all_ended
     }
 
     /// Takes a new set of connections into force, all at once. Runs in progress end on the version they began with.

@@ -68,8 +68,9 @@ pub(super) enum Outcome {
 }
 
 impl GraphClient {
-    /// Waits for the call's turn, and for a token. No request goes out while a gate that it must pass is closed, also not
-    /// one that closed while the token was fetched.
+    /// Waits for a token, and then for the call's turn. In this order, because a token can be long in coming (a store that
+    /// somebody keeps locked, a token server that hangs), and a place that waits for one connection's token would hold up all
+    /// others of the same mailbox, tenant or application.
     async fn turn(
         &self,
         call: Call<'_>,
@@ -87,13 +88,19 @@ impl GraphClient {
                 places: call.slots,
                 again,
             };
+            let known = bounded(context, self.bearer().get(time_left(context))).await??;
+            // The token says whose mailbox `/me` is, which the governor must know before it counts the request.
+            if call.request.mailbox.is_some() {
+                self.note_user(&known);
+            }
             let waiting = self.metrics().graph_waiting(name);
             let slot = self.governor().enter(wanted, context).await?;
             drop(waiting);
-            let token = bounded(context, self.bearer().get(time_left(context))).await??;
-            if call.request.mailbox.is_some() {
-                self.note_user(&token);
-            }
+            // It may have ended in the line; then a new one is waited for without the place.
+            let Some(token) = self.bearer().current() else {
+                again = true;
+                continue;
+            };
             // The gate has seen to this already, unless the governor had too many lanes to remember this one.
             let early = progress.not_before.filter(|earliest| *earliest > tokio::time::Instant::now());
             if slot.is_open() && early.is_none() {

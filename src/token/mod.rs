@@ -28,6 +28,7 @@ mod store;
 mod task;
 mod transaction;
 pub mod transport;
+mod turn;
 mod wants;
 mod watching;
 

@@ -7,9 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-
 use crate::clock::{Clock, Timestamp};
 use crate::connection::Connection;
 use crate::secret::{Secret, hex};
@@ -19,15 +16,13 @@ use super::answer::{Denial, NewTokens, Outcome};
 use super::claims::read_claims;
 use super::endpoint::{self, ClientIdentity};
 use super::model::TokenFailure;
-use super::places::{Place, Seat};
+use super::places::Seat;
 use super::plan::{ANY_TENANT, Grant, KeptPlan};
 use super::proof::ClientProof;
 use super::state;
 use super::store::{DeniedMarker, OpenStore, StoreError, StoreLock, Stored, StoredAccess};
+use super::turn::{NoTurn, Standing, Turn};
 use super::{advice, chance};
-
-/// The longest wait for a turn: ten thousand connections behind a server that answers in a third of a second.
-const LONGEST_QUEUE: Duration = Duration::from_secs(15 * 60);
 
 /// Everything a transaction needs; shared by all transactions of one connection version.
 #[derive(Debug)]
@@ -54,16 +49,6 @@ pub(super) struct Ask {
     pub(super) claims: Option<String>,
     /// A person asked: a refresh token that was refused before is sent once more.
     pub(super) operator: bool,
-}
-
-/// How a refresh waits for its turn. Nothing has been sent or locked by then, so a stop ends the wait.
-#[derive(Clone, Debug)]
-pub(super) struct Turn {
-    pub(super) stop: CancellationToken,
-    /// A caller is waiting for the token.
-    pub(super) urgent: bool,
-    /// Told when a caller begins to wait later.
-    pub(super) hurry: Arc<Notify>,
 }
 
 /// How a transaction ended.
@@ -103,12 +88,11 @@ pub(super) struct Finished {
 /// One refresh of the tokens known so far.
 pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask, turn: Turn) -> Finished {
     let mut clock_skew = None;
-    // Before the lock: others of the same store must not wait for this agent's queue.
-    let _place = match context.place(&turn).await {
-        Ok(place) => place,
-        Err(settled) => return Finished { settled, clock_skew },
+    let mut standing = match Standing::in_line(&context.seat, turn).await {
+        Ok(standing) => standing,
+        Err(why) => return Finished { settled: context.no_turn(why), clock_skew },
     };
-    let settled = match context.transact(&known, &ask, &mut clock_skew).await {
+    let settled = match context.transact(&known, &ask, &mut clock_skew, &mut standing).await {
         Ok(settled) => settled,
         Err(error) => context.store_trouble(&error),
     };
@@ -116,21 +100,15 @@ pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask,
 }
 
 impl Context {
-    /// A place at the token server, when it is this connection's turn.
-    async fn place(&self, turn: &Turn) -> Result<Place, Settled> {
-        let hurried = async {
-            turn.hurry.notified().await;
-            self.seat.place(true).await
+    fn no_turn(&self, why: NoTurn) -> Settled {
+        let (code, message) = match why {
+            NoTurn::Stopping => ("stopping", "The connection changed or the agent is stopping."),
+            NoTurn::Busy => (
+                "endpoint_busy",
+                "Too many token requests to the same server are waiting for an answer. Nothing needs to be done; the agent tries again.",
+            ),
         };
-        let busy = "Too many token requests to the same server are waiting for an answer. Nothing needs to be done; the agent tries again.";
-        let (code, message) = tokio::select! {
-            biased;
-            () = turn.stop.cancelled() => ("stopping", "The connection changed or the agent is stopping."),
-            place = self.seat.place(turn.urgent) => return Ok(place),
-            place = hurried, if !turn.urgent => return Ok(place),
-            () = tokio::time::sleep(LONGEST_QUEUE) => ("endpoint_busy", busy),
-        };
-        Err(Settled::TryLater { after: None, failure: self.failure(code, message) })
+        Settled::TryLater { after: None, failure: self.failure(code, message) }
     }
 
     async fn transact(
@@ -138,8 +116,13 @@ impl Context {
         known: &Arc<Stored>,
         ask: &Ask,
         skew: &mut Option<i64>,
+        standing: &mut Standing<'_>,
     ) -> Result<Settled, StoreError> {
-        let lock = match self.store.lock().await {
+        let locked = match standing.wait(self.store.lock()).await {
+            Ok(locked) => locked,
+            Err(why) => return Ok(self.no_turn(why)),
+        };
+        let lock = match locked {
             Ok(lock) => Some(lock),
             // A full or read-only disk keeps every process of this machine from committing, so nobody can be
             // overtaken; going on from memory keeps the connection alive until the disk is repaired.
@@ -149,7 +132,7 @@ impl Context {
             }
             Err(error) => return Err(error),
         };
-        let (found, on_disk) = match self.store.load(lock.is_some()).await {
+        let (found, on_disk) = match standing.work(self.store.load(lock.is_some())).await {
             // Nobody can get at the store, so nothing newer is there. What was there last counts: taken for 0, the store's
             // own old token would pass for somebody's newer one when it is back, and the new one would be lost.
             Err(StoreError::Failed { nobody_can_write: true, .. }) if lock.is_none() => {
@@ -169,7 +152,7 @@ impl Context {
             Some(found) if self.is_newer(&found, known) || found.generation == known.generation => found,
             _ => Arc::clone(known),
         };
-        self.ask_the_server(current, on_disk, lock.as_ref(), ask, skew).await
+        self.ask_the_server(current, on_disk, lock.as_ref(), ask, skew, standing).await
     }
 
     async fn ask_the_server(
@@ -179,6 +162,7 @@ impl Context {
         lock: Option<&StoreLock>,
         ask: &Ask,
         skew: &mut Option<i64>,
+        standing: &mut Standing<'_>,
     ) -> Result<Settled, StoreError> {
         let mut refused: Option<Denial> = None;
         for (index, grant) in self.plan.grants.iter().copied().enumerate() {
@@ -186,7 +170,9 @@ impl Context {
                 continue;
             }
             let asked_at = self.clock.now();
-            let outcome = match self.exchange(grant, &current, lock, ask, skew).await {
+            let exchanged = self.exchange(grant, &current, lock, ask, skew, standing).await;
+            standing.answered();
+            let outcome = match exchanged {
                 Ok(outcome) => outcome,
                 Err(settled) => return Ok(settled),
             };
@@ -236,8 +222,10 @@ impl Context {
         lock: Option<&StoreLock>,
         ask: &Ask,
         skew: &mut Option<i64>,
+        standing: &mut Standing<'_>,
     ) -> Result<Outcome, Settled> {
         if grant == Grant::ManagedIdentity {
+            standing.may_send().await.map_err(|why| self.no_turn(why))?;
             let (bound, claims) = (self.refresh.request_timeout, ask.claims.as_deref());
             return Ok(self
                 .proof
@@ -266,12 +254,13 @@ impl Context {
         if grant == Grant::AuthorizationCode {
             endpoint::add(&mut form, &[("redirect_uri", self.connection.auth.sign_in.callback.as_str())]);
         }
-        let proven =
-            self.proof.add_to_form(form, &self.connection, &client.client_id, &url, &self.clock).await;
+        let proof = self.proof.add_to_form(form, &self.connection, &client.client_id, &url, &self.clock);
+        let proven = standing.work(proof).await;
         let form = proven.map_err(|failure| {
             let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
             Settled::Denied { denial, stored: Arc::new(current.clone()) }
         })?;
+        standing.may_send().await.map_err(|why| self.no_turn(why))?;
         // A lease that ends while the answer is on its way lets a sibling send the same refresh token. This process may
         // have stood still since it took the lease (SIGSTOP, a suspended machine), so it is looked at last of all.
         if let Some(left) = lock.and_then(StoreLock::time_left)

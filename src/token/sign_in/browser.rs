@@ -13,7 +13,6 @@ use super::model::SignInError;
 use super::protocol::{self, Proof, Redirect};
 use super::stage::Stage;
 use super::wire;
-use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::token::advice;
 use crate::token::answer::{self, NewTokens, Outcome};
@@ -59,7 +58,8 @@ pub(super) async fn drive(sign_in: Arc<SignIn>, ready: Ready) {
         () = sign_in.drivers.stop.cancelled() => return,
         () = sign_in.ended.cancelled() => return,
         Ok(redirect) = answered => redirect,
-        () = context.clock.sleep_until(expires_at) => return sign_in.expire(),
+        // By the clock that nobody sets, as the server counts the code's life.
+        () = tokio::time::sleep(LIFETIME) => return sign_in.expire(),
     };
     closing.cancel();
     match redirect {
@@ -137,9 +137,7 @@ async fn redeem(
             }
             Outcome::TryLater { failure, .. } if attempt == ATTEMPTS => return Err(failure),
             Outcome::TryLater { after, .. } => {
-                let until: Timestamp =
-                    context.clock.now().plus(after.unwrap_or_default().clamp(PAUSE, PAUSE * 10));
-                context.clock.sleep_until(until).await;
+                tokio::time::sleep(after.unwrap_or_default().clamp(PAUSE, PAUSE * 10)).await;
             }
         }
     }

@@ -11,7 +11,7 @@ use super::model::SignInError;
 use super::protocol::{self, DeviceCode};
 use super::stage::Stage;
 use super::{settle, wire};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::token::answer::{self, NewTokens, Outcome};
 use crate::token::endpoint::{self, Answered, ClientIdentity};
 use crate::token::model::TokenFailure;
@@ -50,7 +50,8 @@ pub(super) async fn drive(sign_in: Arc<SignIn>, ready: Ready) {
             return;
         }
     };
-    let expires_at = context.clock.now().plus(code.lifetime);
+    // What is shown goes by the wall clock; waiting goes by the clock that nobody sets.
+    let (expires_at, given) = (context.clock.now().plus(code.lifetime), Clock::stopwatch());
     let claims = claims_on_record(context).await;
     let shown = sign_in.go(|stage| stage.prompt(code.prompt.clone(), expires_at));
     let _the_caller_may_have_gone = ready.send(Ok(None));
@@ -60,14 +61,14 @@ pub(super) async fn drive(sign_in: Arc<SignIn>, ready: Ready) {
     let mut interval = code.interval;
     let mut wait = interval;
     loop {
-        let poll_at = context.clock.now().plus(wait);
+        let left = code.lifetime.saturating_sub(given.elapsed());
         tokio::select! {
             biased;
             () = sign_in.drivers.stop.cancelled() => return,
             () = sign_in.ended.cancelled() => return,
-            () = context.clock.sleep_until(poll_at.min(expires_at)) => {}
+            () = tokio::time::sleep(wait.min(left)) => {}
         }
-        if context.clock.now() >= expires_at {
+        if given.elapsed() >= code.lifetime {
             return sign_in.expire();
         }
         let asked_at = context.clock.now();
