@@ -213,10 +213,10 @@ fn ids(object: &Object, tree: &Tree) -> Option<Vec<String>> {
     match test {
         Test::Compare(Comparison::Equal, literal) => Some(vec![text(literal)?]),
         Test::OneOf(values) if object.home() != Home::Directory => {
-            // Ids of Outlook differ by case, so only the same text is the same record.
+            // The same record twice would bring its row twice.
             let mut seen = std::collections::HashSet::new();
             let ids = values.iter().map(text).collect::<Option<Vec<_>>>()?;
-            Some(ids.into_iter().filter(|id| seen.insert(id.clone())).collect())
+            Some(ids.into_iter().filter(|id| seen.insert(column.text.key(id).into_owned())).collect())
         }
         _ => None,
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::error::QueryError;
+use super::findings::watched;
 use super::odata::{ALWAYS_PRESENT, Joined, Pushed};
 use super::place_scans::{Owners, count, not_located, owners, refuse_unused, scans};
 use super::places::{Users, column, places};
@@ -119,18 +120,26 @@ pub(super) fn plan_object(
     let mut slots = Slots::default();
     let mut cell = |column: &Column| match place_columns.iter().position(|name| *name == column.name) {
         Some(place) if column.source == ColumnSource::Place => Cell::Place(place),
-        _ => Cell::Slot(slots.of(&column.path)),
+        _ => Cell::Slot(slots.of_column(column)),
     };
     let cells = columns.iter().map(&mut cell).collect();
     let sort_key = |(column, descending): &(Column, bool)| SortKey {
         name: column.name.clone(),
         cell: cell(column),
         kind: column.kind,
+        text: column.text,
+        zone: column.zone_column().map(|zone| cell(&zone)),
         descending: *descending,
     };
     let sort = if sorted_here { order.iter().map(sort_key).collect() } else { Vec::new() };
-    let residual =
-        split.residual.iter().map(|tree| Residual::new(tree, &mut |column| slots.of(&column.path))).collect();
+    let residual = split
+        .residual
+        .iter()
+        .map(|tree| Residual::new(tree, &mut |column| slots.of_column(column)))
+        .collect();
+    let compared = split.residual.iter().flat_map(Tree::leaves).map(|condition| &condition.column);
+    let asked = columns.iter().chain(compared).chain(order.iter().map(|(column, _)| column));
+    let watched = watched(asked, &mut slots, object.home());
     let one_page = alone || (!several && !sorted_here && one_page(top, request, agent_offset, narrowed));
     Ok(Plan {
         object: Arc::clone(object),
@@ -141,6 +150,8 @@ pub(super) fn plan_object(
         residual,
         sort,
         slots: slots.0,
+        fallbacks: slots.1,
+        watched,
         limit: request.limit,
         max_rows: connection.max_rows.filter(|_| request.limit.is_none()),
         offset: agent_offset,
@@ -251,6 +262,10 @@ impl Draft<'_> {
         if self.object.home() != Home::Directory
             && columns.iter().chain(extra.iter().copied()).any(|column| column.derived)
         {
+            return Vec::new();
+        }
+        // Nobody knows which of two readings of a name is one of the service's, and it refuses the other.
+        if columns.iter().chain(extra.iter().copied()).any(|column| column.fallback.is_some()) {
             return Vec::new();
         }
         let mut select = Vec::new();

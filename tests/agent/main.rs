@@ -19,5 +19,6 @@ mod spooled;
 mod support;
 mod throttling;
 mod tokens;
+mod values;
 mod views;
 mod writes;

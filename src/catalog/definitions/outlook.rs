@@ -54,7 +54,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
                 ],
                 FilterOps::EQUALITY,
             ),
-            (&["conversationId", "internetMessageId", "parentFolderId"], FilterOps::EQ),
+            (&["conversationId", "internetMessageId", "parentFolderId", "categories"], FilterOps::EQ),
         ],
         sortable: &[
             "receivedDateTime",
@@ -110,7 +110,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
             ),
             (&["isAllDay", "isCancelled"], FilterOps::EQUALITY),
             (&["importance", "sensitivity", "showAs", "type"], FilterOps::EQUALITY),
-            (&["iCalUId", "seriesMasterId"], FilterOps::EQ),
+            (&["iCalUId", "seriesMasterId", "categories"], FilterOps::EQ),
         ],
         sortable: &["start_dateTime", "end_dateTime", "subject", "createdDateTime", "lastModifiedDateTime"],
         read_only: &[
@@ -153,6 +153,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
         filters: &[
             (&["displayName", "givenName", "surname", "companyName", "jobTitle", "department"], PREFIX),
             (&["createdDateTime", "lastModifiedDateTime"], FilterOps::ORDERED),
+            (&["categories"], FilterOps::EQ),
         ],
         sortable: &[
             "displayName",
