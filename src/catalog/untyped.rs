@@ -115,9 +115,10 @@ fn related(
     let mut column = known.unwrap_or_else(|| {
         Column::property(String::new(), rest.split('/').map(str::to_owned).collect(), ColumnKind::Any)
     });
-    let inside = |path: Vec<String>| std::iter::once(navigation.name.to_owned()).chain(path).collect();
-    column.path = inside(column.path);
-    column.zone = column.zone.map(inside);
+    column.path.insert(0, navigation.name.to_owned());
+    if let Some(zone) = &mut column.zone {
+        zone.insert(0, navigation.name.to_owned());
+    }
     column.name = field.to_owned();
     column.source = ColumnSource::Related;
     // Whether a `$filter` may go through the relationship is not documented, so the agent compares.
