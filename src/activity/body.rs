@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::error::ActivityError;
 use super::model::Record;
-use super::value::checked;
+use super::value::{checked, local_time};
 use crate::catalog::{Column, ColumnKind, ColumnSource, Object, RouteUse, did_you_mean};
 use crate::connection::ActivityKind;
 
@@ -39,6 +39,7 @@ pub(super) fn parts(object: &Object, kind: ActivityKind, record: &Record) -> Res
             take_property(object, kind, &mut parts.body, key, value)?;
         }
     }
+    local_times(object, &mut parts.body)?;
     match kind {
         ActivityKind::Create => missing_needs(object, &parts.body)?,
         ActivityKind::Update if parts.body.is_empty() => {
@@ -49,6 +50,29 @@ pub(super) fn parts(object: &Object, kind: ActivityKind, record: &Record) -> Res
         _ => {}
     }
     Ok(parts)
+}
+
+/// Checks the local times in `body` together with the zones beside them.
+fn local_times(object: &Object, body: &mut Map<String, Value>) -> Result<(), ActivityError> {
+    for column in object.columns() {
+        let (Some(zone), Some((last, outer))) = (&column.zone, column.path.split_last()) else { continue };
+        let mut part = Some(&mut *body);
+        for key in outer {
+            part = part.and_then(|part| part.get_mut(key)).and_then(Value::as_object_mut);
+        }
+        let Some(part) = part.filter(|part| part.contains_key(last)) else { continue };
+        let given = zone.last().and_then(|name| part.get(name)).and_then(Value::as_str);
+        let checked = local_time(&part[last], given).map_err(|what| {
+            let message = format!(
+                "'{}' {what}. Write for example \"2026-01-31T08:00:00\", and its zone in '{}'.",
+                column.name,
+                zone.join("_")
+            );
+            ActivityError::field("bad_value", &column.name, message)
+        })?;
+        part.insert(last.clone(), checked);
+    }
+    Ok(())
 }
 
 /// Takes a column that says where the record is rather than what it is. Tells whether it was one.

@@ -2,6 +2,7 @@
 //! themselves are in `definitions/`.
 
 use super::column::{Column, ColumnKind, ColumnSource, FilterOps};
+use super::comparison::TextComparison;
 use super::object::Home;
 
 /// What is declared of an object. The paths are templates (`route.rs`).
@@ -55,6 +56,8 @@ pub(super) struct Definition {
     /// What the service compares, by column; the facts hold for columns that are not here.
     pub(super) filters: &'static [(&'static [&'static str], FilterOps)],
     pub(super) sortable: &'static [&'static str],
+    /// Identifiers that are addresses, which have no case.
+    pub(super) case_insensitive: &'static [&'static str],
     pub(super) read_only: &'static [&'static str],
     /// Columns that the metadata's comments call read-only in some tenants only.
     pub(super) writable: &'static [&'static str],
@@ -153,6 +156,7 @@ pub(super) const PLAIN: Definition = Definition {
     default_columns: &[],
     filters: &[],
     sortable: &[],
+    case_insensitive: &[],
     read_only: &[],
     writable: &[],
     select_only: &[],
@@ -205,6 +209,10 @@ impl Definition {
                 column.path = vec![property.to_owned()];
             }
             column.sortable |= self.sortable.contains(&name);
+            column.text = match self.case_insensitive.contains(&name) {
+                true => TextComparison::CaseInsensitive,
+                false => TextComparison::of(&column.path, column.members.unwrap_or(column.kind), self.home),
+            };
             column.read_only |= name == "id" || self.read_only.contains(&name);
             column.read_only &= !self.writable.contains(&name);
             column.select_only |= self.select_only.contains(&name);

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::column::{Column, ColumnKind};
+use super::comparison::TextComparison;
 use super::library::Catalog;
 use super::object::Object;
 use super::path::GraphPath;
@@ -112,6 +113,17 @@ pub struct ColumnDescription {
     /// The type of its cells.
     #[serde(rename = "type")]
     pub kind: ColumnKind,
+    /// How its texts are compared, by the service and by the agent alike; absent: its values are no texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<TextComparison>,
+    /// The type of its members, when it is a collection: `=` and `in` ask whether it has such a member, the text operators
+    /// whether one of its members fits. `Json`: objects, in which only the text operators look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<ColumnKind>,
+    /// The column that holds its time zone. Then it is compared and sorted as a moment: write the values of conditions
+    /// with an offset (`2026-01-31T08:00:00+01:00`); without one they mean UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// Whether it is the key or a part of it.
     pub key: bool,
     /// Whether a new record must have it.
@@ -205,6 +217,9 @@ impl Catalog {
         let describe_column = |column: &Column| ColumnDescription {
             name: column.name.clone(),
             kind: column.kind,
+            comparison: column.compares_text().then_some(column.text),
+            members: column.members,
+            time_zone: column.zone.as_ref().map(|path| path.join("_")),
             key: column.key,
             read_only: column.read_only,
             required: needs.contains(&column.name.as_str()),

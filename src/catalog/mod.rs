@@ -11,6 +11,7 @@
 mod answer;
 mod catalogs;
 mod column;
+mod comparison;
 mod csdl;
 mod csdl_text;
 mod definition;
@@ -30,11 +31,14 @@ mod permissions;
 mod procedures;
 mod relation;
 mod route;
+mod untyped;
 mod walk;
 
 pub use answer::Answer;
 pub use catalogs::{CatalogSlot, Catalogs, LARGEST_METADATA, SchemaFault, SchemaStatus};
 pub use column::{Column, ColumnKind, ColumnSource, FilterOps};
+pub use comparison::TextComparison;
+pub(crate) use comparison::is_uuid;
 pub use csdl_text::Known;
 pub use definition::{InsertNeed, Range, Recursion};
 pub use describe::{

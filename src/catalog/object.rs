@@ -9,8 +9,9 @@ use super::definition::{Definition, InsertNeed, Names, Range, Recursion};
 use super::facts::{Facts, TypeId};
 use super::flatten::{flatten, unlisted};
 use super::path::GraphPath;
-use super::path_object::{PathObject, guessed_filter, untyped};
+use super::path_object::{PathObject, guessed_filter};
 use super::route::{Location, NotLocated, Owner, Route, RouteUse, fill, pick, placeholders};
+use super::untyped::untyped;
 use super::{CatalogError, did_you_mean};
 use crate::connection::ActivityKind;
 
@@ -180,7 +181,7 @@ impl Object {
             return Ok(Cow::Borrowed(found));
         }
         if let Some(place) = self.place() {
-            return untyped(name, place.home()).map(Cow::Owned);
+            return untyped(&self.facts, self.graph_type, name, place.home()).map(Cow::Owned);
         }
         let near = did_you_mean(name, self.columns.iter().map(|column| column.name.as_str()));
         let object = self.name();

@@ -1,7 +1,6 @@
-//! What makes a Graph path an object: its type by the facts, its page size, and columns for names that the facts do not
-//! know. Never refuses a path.
+//! What makes a Graph path an object: its type by the facts, its page size, and what its service probably compares. Never
+//! refuses a path.
 
-use super::CatalogError;
 use super::column::{Column, ColumnKind, FilterOps};
 use super::facts::{Facts, TypeId, TypeKind};
 use super::facts_line::Barred;
@@ -152,6 +151,7 @@ impl PathObject {
 
 /// What the service can probably compare, where the facts say nothing: what it cannot it refuses in its own words.
 pub(super) fn guessed_filter(column: &mut Column, home: Home) {
+    column.lies_in(home);
     let comparable = !matches!(column.kind, ColumnKind::Json | ColumnKind::Binary);
     if column.filter == FilterOps::NONE
         && comparable
@@ -159,32 +159,4 @@ pub(super) fn guessed_filter(column: &mut Column, home: Home) {
     {
         column.filter = if home == Home::Directory { DIRECTORY } else { OTHERS };
     }
-}
-
-/// A field as written, for which the facts have no column: `a/b` and `a_b` are property `b` of `a`. Names of directory
-/// extensions (`extension_…_name`) contain underscores of their own and are left whole.
-pub(super) fn untyped(field: &str, home: Home) -> Result<Column, CatalogError> {
-    let field = field.trim();
-    let separator: &[char] =
-        match field.to_ascii_lowercase().starts_with("extension_") || field.starts_with('@') {
-            true => &['/'],
-            false => &['/', '_'],
-        };
-    let path: Vec<String> = field.split(separator).map(str::to_owned).collect();
-    let well_formed = |part: &String| {
-        let inner = part.strip_prefix("@odata.").unwrap_or(part);
-        inner.starts_with(|first: char| first.is_ascii_alphabetic())
-            && inner
-                .chars()
-                .all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '@'))
-    };
-    if !path.iter().all(well_formed) {
-        let shown = crate::error::clean_foreign_text(field);
-        return Err(CatalogError::new(format!(
-            "'{shown}' is no name of a property. Write for example displayName, or body_content for a part."
-        )));
-    }
-    let mut column = Column::property(field.to_owned(), path, ColumnKind::Any);
-    guessed_filter(&mut column, home);
-    Ok(column)
 }

@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::error::QueryError;
-use super::literal::moment;
+use super::moment::Moment;
 use super::residual::text;
 use crate::catalog::ColumnKind;
 
@@ -189,7 +189,9 @@ impl Builder {
             (Self::Int64(builder), Some(_)) => builder.append_value(raw()?.parse().ok()?),
             // OData writes the numbers that JSON does not have as text.
             (Self::Double(builder), Some(_)) => builder.append_value(plain()?.parse().ok()?),
-            (Self::Moment(builder), Some(_)) => builder.append_value(moment(&plain()?)?.as_microsecond()),
+            (Self::Moment(builder), Some(_)) => {
+                builder.append_value(Moment::parse(&plain()?)?.as_microsecond())
+            }
             (Self::Day(builder), Some(_)) => {
                 let day: jiff::civil::Date = plain()?.parse().ok()?;
                 builder.append_value(EPOCH.until(day).ok()?.get_days());

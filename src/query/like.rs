@@ -56,7 +56,7 @@ impl Like {
             };
         }
         let prefix = pattern.split(['%', '_']).next().unwrap_or_default().to_owned();
-        Self::General { prefix, pattern: pattern.to_lowercase().chars().collect() }
+        Self::General { prefix, pattern: pattern.chars().collect() }
     }
 }
 

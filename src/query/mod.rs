@@ -7,8 +7,12 @@ mod decode;
 mod encode;
 mod error;
 mod feed;
+mod findings;
+mod lambda;
 mod like;
 mod literal;
+mod members;
+pub(crate) mod moment;
 mod nodes;
 mod odata;
 mod one_mailbox;
@@ -31,10 +35,14 @@ mod stream;
 pub(crate) mod test_support;
 mod time_range;
 mod tree;
+#[cfg(test)]
+mod value_plan_tests;
+pub(crate) mod zones;
 
 pub use csv_rows::CsvRows;
 pub use encode::Encoding;
 pub use error::QueryError;
+pub use findings::Watched;
 pub(crate) use nodes::read_conditions;
 pub use plan::{Cell, Evaluated, Plan, Refused, Scan, Then, plan};
 pub use planner::{Caller, ScanRequest};

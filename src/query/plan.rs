@@ -6,6 +6,7 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use super::error::QueryError;
+use super::findings::Watched;
 use super::planner::{Caller, ScanRequest};
 use super::request::QueryRequest;
 use super::residual::Residual;
@@ -36,6 +37,10 @@ pub struct Plan {
     pub cells: Vec<Cell>,
     /// The JSON paths that are read out of a row; the slots of `cells`, `residual` and `sort` count in here.
     pub slots: Vec<Vec<String>>,
+    /// Slots that take the cell of another one where a row has nothing of their own.
+    pub fallbacks: Vec<(usize, usize)>,
+    /// The columns about which only the rows can tell.
+    pub watched: Vec<Watched>,
     /// Conditions that the agent evaluates, all of which must hold.
     pub residual: Vec<Residual>,
     /// The order in which the agent puts the rows; empty: as they come.
@@ -161,9 +166,21 @@ pub(super) const QUERY: &AsciiSet = &NON_ALPHANUMERIC
 
 /// The slots of a plan, each path once.
 #[derive(Debug, Default)]
-pub(super) struct Slots(pub(super) Vec<Vec<String>>);
+pub(super) struct Slots(pub(super) Vec<Vec<String>>, pub(super) Vec<(usize, usize)>);
 
 impl Slots {
+    /// The slot of `column`, whose name may be read in two ways.
+    pub(super) fn of_column(&mut self, column: &Column) -> usize {
+        let slot = self.of(&column.path);
+        if let Some(fallback) = &column.fallback {
+            let pair = (slot, self.of(fallback));
+            if !self.1.contains(&pair) {
+                self.1.push(pair);
+            }
+        }
+        slot
+    }
+
     /// The slot of `path`.
     pub(super) fn of(&mut self, path: &[String]) -> usize {
         if let Some(place) = self.0.iter().position(|known| known == path) {

@@ -175,7 +175,13 @@ impl RowStream {
             Some(reason) => End::incomplete(reason),
             None => end,
         };
+        let findings = self.pipeline.findings();
+        if let Some(reason) = findings.reason().filter(|_| end.complete) {
+            end.complete = false;
+            end.reason = Some(reason);
+        }
         end.notes.extend(skipped.note());
+        end.notes.extend(findings.note());
         end
     }
 

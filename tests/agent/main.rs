@@ -21,5 +21,6 @@ mod spooled;
 mod support;
 mod throttling;
 mod tokens;
+mod values;
 mod views;
 mod writes;

@@ -84,7 +84,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
                 ],
                 FilterOps::EQUALITY,
             ),
-            (&["conversationId", "internetMessageId", "parentFolderId"], FilterOps::EQ),
+            (&["conversationId", "internetMessageId", "parentFolderId", "categories"], FilterOps::EQ),
         ],
         sortable: &[
             "receivedDateTime",
@@ -141,7 +141,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
             ),
             (&["isAllDay", "isCancelled"], FilterOps::EQUALITY),
             (&["importance", "sensitivity", "showAs", "type"], FilterOps::EQUALITY),
-            (&["iCalUId", "seriesMasterId"], FilterOps::EQ),
+            (&["iCalUId", "seriesMasterId", "categories"], FilterOps::EQ),
         ],
         sortable: &["start_dateTime", "end_dateTime", "subject", "createdDateTime", "lastModifiedDateTime"],
         read_only: &[
@@ -186,6 +186,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
         filters: &[
             (&["displayName", "givenName", "surname", "companyName", "jobTitle", "department"], PREFIX),
             (&["createdDateTime", "lastModifiedDateTime"], FilterOps::ORDERED),
+            (&["categories"], FilterOps::EQ),
         ],
         sortable: &[
             "displayName",

@@ -19,6 +19,7 @@ use scope::{Scope, not_located, scope};
 use show::{evaluated, notes};
 
 use super::error::QueryError;
+use super::findings::watched;
 use super::plan::{Cell, Plan, Slots, refuse_repeated};
 use super::request::{ConditionNode, Order};
 use super::residual::Residual;
@@ -179,18 +180,23 @@ impl ScanRequest {
         let mut slots = Slots::default();
         let mut cell = |column: &Column| match place_columns.iter().position(|name| *name == column.name) {
             Some(place) if column.source == ColumnSource::Place => Cell::Place(place),
-            _ => Cell::Slot(slots.of(&column.path)),
+            _ => Cell::Slot(slots.of_column(column)),
         };
         let cells = columns.iter().map(&mut cell).collect();
         let sort_key = |(column, descending): &(Column, bool)| SortKey {
             name: column.name.clone(),
             cell: cell(column),
             kind: column.kind,
+            text: column.text,
+            zone: column.zone_column().map(|zone| cell(&zone)),
             descending: *descending,
         };
         let sort = if order_by.is_here() { self.order.iter().map(sort_key).collect() } else { Vec::new() };
-        let compile = |tree: &Tree| Residual::new(tree, &mut |column| slots.of(&column.path));
+        let compile = |tree: &Tree| Residual::new(tree, &mut |column| slots.of_column(column));
         let residual = split.residual.iter().map(compile).collect();
+        let compared = split.residual.iter().flat_map(Tree::leaves).map(|condition| &condition.column);
+        let asked = columns.iter().chain(compared).chain(self.order.iter().map(|(column, _)| column));
+        let watched = watched(asked, &mut slots, object.home());
         Ok(Plan {
             object,
             route: scope.route,
@@ -201,6 +207,8 @@ impl ScanRequest {
             residual,
             sort,
             slots: slots.0,
+            fallbacks: slots.1,
+            watched,
             limit: self.limit,
             max_rows: connection.max_rows.filter(|_| self.limit.is_none()),
             offset: paging.offset,
@@ -239,6 +247,10 @@ impl ScanRequest {
         if self.object.home() != Home::Directory
             && columns.iter().chain(extra.iter().copied()).any(|column| column.derived)
         {
+            return Vec::new();
+        }
+        // Nobody knows which of two readings of a name is one of the service's, and it refuses the other.
+        if columns.iter().chain(extra.iter().copied()).any(|column| column.fallback.is_some()) {
             return Vec::new();
         }
         let mut select = Vec::new();

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use crate::catalog::{Column, ColumnSource, Home, Object, RouteUse};
+use crate::catalog::{Column, ColumnSource, Home, Object, RouteUse, TextComparison};
 use crate::query::condition::{Checked, Comparison, Test};
 use crate::query::error::QueryError;
 use crate::query::literal::Literal;
@@ -301,12 +301,13 @@ fn place_values(object: &Object, field: &str, texts: Vec<String>) -> Result<Vec<
         );
         return Err(QueryError::field("bad_value", field, message));
     }
-    // Ids of Outlook differ by case; those of users and groups, and names, do not.
+    // Names, and the ids of users and groups, are the same in any case; other ids are as their column compares.
+    let rule = object.column(field).map_or(TextComparison::Exact, |column| column.text);
     let fold = matches!(field, "UserId" | "GroupId") || names.iter().any(Option::is_some);
     let mut seen = HashSet::new();
     let found: Vec<String> = texts
         .into_iter()
-        .filter(|text| seen.insert(if fold { text.to_lowercase() } else { text.clone() }))
+        .filter(|text| seen.insert(if fold { text.to_lowercase() } else { rule.key(text).into_owned() }))
         .collect();
     if found.len() > MOST_PLACES {
         let message = format!("'{field}' has {} values; {MOST_PLACES} are the most.", found.len());

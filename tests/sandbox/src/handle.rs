@@ -275,6 +275,17 @@ impl Sandbox {
         state.graph_requests.clear();
     }
 
+    /// Gives the first contacts of a user's mailbox these ids, as a test needs them.
+    pub fn give_contacts_ids(&self, user: &str, ids: &[&str]) {
+        let mut state = self.shared.lock();
+        let owner = state.tenant.user(user).expect("a user of this tenant");
+        let contacts = state.tenant.mailbox(&owner).of_mut(crate::data::model::Entity::Contact);
+        let keys = contacts.keys();
+        for (key, id) in keys.into_iter().zip(ids) {
+            contacts.give_id(key, id);
+        }
+    }
+
     /// Plans a fault.
     pub fn inject(&self, fault: Fault) {
         self.shared.lock().faults.inject(fault);

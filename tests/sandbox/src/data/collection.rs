@@ -58,6 +58,8 @@ pub(crate) struct Collection {
     /// Counts the changes; part of every cache key.
     pub(crate) version: u64,
     seeded: u32,
+    /// Ids that a test gave to rows instead of their own.
+    names: BTreeMap<u32, String>,
     next_key: u32,
     stored: BTreeMap<u32, Option<StoredRow>>,
     /// The row that was read last, unpacked: its number, its change and its properties.
@@ -77,6 +79,7 @@ impl Collection {
             // A client that has nothing yet is at zero.
             version: 1,
             seeded,
+            names: BTreeMap::new(),
             next_key: seeded,
             stored: BTreeMap::new(),
             unpacked: RefCell::new((u32::MAX, u32::MAX, Map::new())),
@@ -143,8 +146,22 @@ impl Collection {
         format!("W/\"{}\"", self.change_key(key))
     }
 
+    /// Gives a row an id of the test's own, which stands for it wherever its id does.
+    pub(crate) fn give_id(&mut self, key: u32, id: &str) {
+        self.note(key);
+        self.names.insert(key, id.to_owned());
+    }
+
+    /// The row that has this id of a test's own: exactly this one, as the service compares ids.
+    pub(crate) fn named(&self, id: &str) -> Option<u32> {
+        self.names.iter().find(|(_, name)| *name == id).map(|(key, _)| *key)
+    }
+
     /// The row's id.
     pub(crate) fn id(&self, key: u32, immutable: bool) -> String {
+        if let Some(name) = self.names.get(&key) {
+            return name.clone();
+        }
         match self.entity {
             Entity::User => match self.field(key, "id") {
                 Value::String(id) => id,
