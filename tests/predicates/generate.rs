@@ -220,7 +220,7 @@ fn records(object: &Object, base: &Base<'_>, world: &World) -> Vec<(String, How)
     let mut add = |name: &str, how: How| found.push((name.to_owned(), how));
     add("keys with the place", How::Keys(vec![inside.clone(), outside.clone()], at(&[(place, value)])));
     add("a record of it", How::Record(inside.clone(), at(&[(place, value)])));
-    add("a record of elsewhere", How::Record(outside.clone(), at(&[(place, value)])));
+    add("a record of elsewhere", How::Record(outside, at(&[(place, value)])));
     if place != "UserId" && object.places.contains(&"UserId") {
         for (kind, user) in [("the", &world.users[0]), ("another", &world.users[1])] {
             let how = How::Record(inside.clone(), at(&[(place, value), ("UserId", user)]));

@@ -11,7 +11,7 @@ use crate::support::Answer;
 use crate::table::{Bench, connection};
 use crate::world::{Graph, Object, Row};
 
-fn writes() -> u64 {
+fn writes() -> usize {
     std::env::var("O365_AGENT_PREDICATE_WRITES").ok().and_then(|count| count.parse().ok()).unwrap_or(300)
 }
 
@@ -192,7 +192,9 @@ async fn random_writes_hit_what_their_conditions_choose_while_others_write() {
     let writable: Vec<&Object> =
         bench.world.objects.iter().filter(|object| object.delete || !object.update.is_empty()).collect();
     let (began, mut done, mut refused, mut written, mut by_others) = (Instant::now(), 0, 0, 0, 0);
-    for number in 0..writes() {
+    let mut number = 0_u64;
+    while done + refused < writes() {
+        number += 1;
         let mut random = Random(number);
         let object = writable[random.next(writable.len())];
         let conditions: Option<Vec<Condition>> =
