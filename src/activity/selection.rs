@@ -101,11 +101,15 @@ pub(super) fn chosen(
     Ok(Chosen::ByConditions { query: Box::new(query), set, most, dry_run })
 }
 
-/// The columns that say which record it is and where it lies.
+/// The columns that say which record it is, where it lies and, where a change needs it, which version was read.
 fn fields(object: &Object) -> Vec<String> {
     let mut fields = vec!["id".to_owned()];
     let places = object.columns().iter().filter(|column| column.source == ColumnSource::Place);
     fields.extend(places.map(|column| column.name.clone()));
+    // What was chosen is written only as it was chosen.
+    if object.needs_etag() {
+        fields.extend(object.column("Etag").ok().map(|column| column.name.clone()));
+    }
     fields
 }
 

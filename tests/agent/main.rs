@@ -13,6 +13,7 @@ mod fan_out;
 mod guard;
 mod limits;
 mod memory;
+mod once;
 mod process;
 mod schema;
 mod spooled;
