@@ -49,7 +49,13 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
 
     let transports = Arc::new(Transports::default());
     let keeper = Keeper::new(Arc::new(settings.clone()), clock.clone(), metrics.clone(), transports.clone());
-    let engine = Engine::new(clock.clone(), metrics.clone(), &settings.limits, &settings.state_directory);
+    let engine = Engine::new(
+        clock.clone(),
+        metrics.clone(),
+        &settings.limits,
+        &settings.state_directory,
+        settings.token_store.postgresql.is_some(),
+    );
     let registry = Arc::new(Registry::new());
     let in_force = Arc::new(ArcSwap::from_pointee(settings.clone()));
     let (reload, reload_requests) = ReloadHandle::new();

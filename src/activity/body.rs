@@ -40,6 +40,7 @@ pub(super) fn parts(object: &Object, kind: ActivityKind, record: &Record) -> Res
         }
     }
     local_times(object, &mut parts.body)?;
+    whole_values(object, kind, &mut parts.body)?;
     match kind {
         ActivityKind::Create => missing_needs(object, &parts.body)?,
         ActivityKind::Update if parts.body.is_empty() => {
@@ -302,6 +303,50 @@ fn insert(
         Value::Object(inner) => insert(inner, rest, name, value),
         _ => Err(conflict()),
     }
+}
+
+/// Values that the service takes whole only, by their two parts in the order in which it wants them: "dateTimeTimeZone
+/// resource type" and "patternedRecurrence resource type".
+const PAIRS: [[&str; 2]; 2] = [["dateTime", "timeZone"], ["pattern", "range"]];
+
+/// Refuses a change of one half of a value that is replaced whole, and brings the halves into order.
+fn whole_values(
+    object: &Object,
+    kind: ActivityKind,
+    body: &mut Map<String, Value>,
+) -> Result<(), ActivityError> {
+    for (name, value) in body {
+        let Value::Object(value) = value else { continue };
+        let is_column = |half: &str| {
+            let is = |column: &&Column| matches!(column.path.as_slice(), [first, second, ..] if first == name && second == half);
+            object.columns().iter().find(is)
+        };
+        for [first, second] in PAIRS {
+            if is_column(first).is_none() || is_column(second).is_none() {
+                continue;
+            }
+            let (given, missing) = match (value.contains_key(first), value.contains_key(second)) {
+                (true, false) => (first, second),
+                (false, true) => (second, first),
+                (true, true) => {
+                    if let Some(last) = value.shift_remove(second) {
+                        value.insert(second.to_owned(), last);
+                    }
+                    continue;
+                }
+                (false, false) => continue,
+            };
+            if kind == ActivityKind::Update {
+                let field = format!("{name}_{missing}");
+                let message = format!(
+                    "'{name}_{given}' cannot be changed alone, because Microsoft Graph replaces '{name}' whole. Give \
+                     '{field}' too; a query shows what the record has."
+                );
+                return Err(ActivityError::field("missing_field", &field, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Stands in a path for the first record of a list of related ones: a conversation is made with its first post.

@@ -59,7 +59,8 @@ impl KeptResults {
     /// The next result. A record that has none yet, or never got one because the agent ended, is `unknown` when it may
     /// have been sent, and is left out otherwise.
     fn read(&mut self) -> Result<Option<RecordResult>, ActivityError> {
-        let last = self.journal.sent.last().map_or(0, |index| index + 1).max(self.journal.results());
+        let last =
+            self.journal.sent.keys().next_back().map_or(0, |index| index + 1).max(self.journal.results());
         while self.next < last {
             let index = self.next;
             self.next += 1;
@@ -67,7 +68,7 @@ impl KeptResults {
                 self.kept += 1;
                 return Ok(Some(result));
             }
-            if self.journal.sent.contains(&index) {
+            if self.journal.sent.contains_key(&index) {
                 let status = RecordStatus::Unknown;
                 return Ok(Some(RecordResult { index, status, id: None, error: None, result: None }));
             }

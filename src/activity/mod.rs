@@ -24,6 +24,8 @@ mod kept;
 mod kept_results;
 mod mark;
 mod model;
+mod outgoing;
+mod patience;
 mod procedures;
 mod reference;
 mod results;

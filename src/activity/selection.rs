@@ -128,8 +128,7 @@ fn fields(object: &Object) -> Vec<String> {
     }
     // What was chosen is written only as it was chosen.
     if object.needs_etag() {
-        let etag = object.columns().iter().find(|column| column.source == ColumnSource::Etag);
-        fields.extend(etag.map(|column| column.name.clone()));
+        fields.extend(object.column("Etag").ok().map(|column| column.name.clone()));
     }
     fields
 }

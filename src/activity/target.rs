@@ -54,15 +54,6 @@ pub(super) fn prepare(
     };
     if kind != ActivityKind::Create {
         needs_id(object, kind, id.as_deref())?;
-        if object.needs_etag() && etag.is_none() {
-            let message = format!(
-                "{} of {} needs the column Etag of each record, because Microsoft Graph asks for If-Match. Query the record \
-                 with its Etag first.",
-                capitalised(kind),
-                object.name()
-            );
-            return Err(ActivityError::field("missing_field", "Etag", message));
-        }
     }
     if kind != ActivityKind::Delete
         && let Some(name) = object.record_type()

@@ -467,9 +467,13 @@ impl Object {
         )))
     }
 
-    /// Whether the service refuses to change or remove a record without `If-Match`, that is without the column `Etag`.
+    /// Whether the service refuses to change or remove a record without `If-Match`, that is without the column `Etag`:
+    /// everything of Planner ("plannerTask: update" and its kind), also below a path.
     pub fn needs_etag(&self) -> bool {
-        self.definition().is_some_and(|definition| definition.etag_required)
+        match self.definition() {
+            Some(definition) => definition.etag_required,
+            None => self.graph_type.is_some_and(|kind| self.facts.name(kind).starts_with("planner")),
+        }
     }
 
     /// The `@odata.type` that records must say, where their collection holds several types.

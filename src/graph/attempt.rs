@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use zeroize::Zeroizing;
@@ -13,7 +12,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::error::clean_foreign_text;
 use crate::token::{AccessToken, TokenGeneration, transport};
 
-use super::body::{BodyReader, MarkedBody, SentMark, describe};
+use super::body::{BodyReader, MarkedBody, SentMark, describe, has_no_body, was_not_taken};
 use super::bounds::{Stop, bounded, time_left};
 use super::checked_url::CheckedUrl;
 use super::client::GraphClient;
@@ -160,7 +159,10 @@ impl GraphClient {
             }
             Ok(Ok(Err(error))) => {
                 self.note(call, progress, &stopwatch, "no_answer", None);
-                let happened = lost_unless(error.is_connect() || !mark.is_set());
+                let happened = match was_not_taken(&error) {
+                    true => Happened::NotTaken,
+                    false => lost_unless(error.is_connect() || !mark.is_set()),
+                };
                 let what = match transport::explain(&error, self.connection(), call.url.as_url()) {
                     // It becomes a part of a longer sentence.
                     Some(trouble) => trouble.message.trim_end_matches('.').to_owned(),
@@ -218,7 +220,7 @@ impl GraphClient {
         self.note_throttled(call.request, status, retry_after, &refusal);
         let what = format!("status {status} {}: {}", refusal.code, refusal.message);
         Outcome::Failed {
-            happened: Happened::Answered { status, retry_after },
+            happened: Happened::refused(&refusal, retry_after),
             what,
             refusal: Some(refusal),
             slot,
@@ -270,7 +272,7 @@ impl GraphClient {
             _ => {
                 mark.set();
                 if is_write(request) {
-                    *built.body_mut() = Some(Bytes::new().into());
+                    has_no_body(&mut built);
                 }
             }
         }

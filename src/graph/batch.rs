@@ -177,11 +177,13 @@ impl GraphClient {
             return Verdict::Again(moment.now);
         }
         let what = format!("status {status} {}: {}", refusal.code, refusal.message);
-        // 424: another part was not done and this one was not tried. It fares as if Graph had said "later".
-        let counted = if *status == 424 { 429 } else { *status };
         let retry_after = retry_after(answer.headers(), self.now());
         self.note_throttled(&part.request, *status, retry_after, &refusal);
-        let happened = Happened::Answered { status: counted, retry_after };
+        // 424: another part was not done and this one was not tried. It fares as if Graph had said "later".
+        let happened = match *status {
+            424 => Happened::Answered { status: 429, retry_after },
+            _ => Happened::refused(&refusal, retry_after),
+        };
         if !was_surely_not_done(happened) {
             part.progress.note_unknown_outcome(&part.request, &what);
         }

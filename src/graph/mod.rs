@@ -45,6 +45,8 @@ mod upload;
 mod upload_answer;
 
 #[cfg(test)]
+mod framing_tests;
+#[cfg(test)]
 mod test_support;
 
 pub use bulk::{Announce, Bulk, BulkOptions, BulkOutcome, Finished};

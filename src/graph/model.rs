@@ -109,6 +109,19 @@ pub struct GraphRefusal {
     /// How far it reaches, when it is for too many requests.
     #[serde(skip)]
     pub scope: ThrottleScope,
+    /// The event that has the `transactionId` already, when the service names it.
+    #[serde(skip)]
+    pub existing_event: Option<String>,
+    /// Whether the same request was sent before without an answer.
+    #[serde(skip)]
+    pub after_lost_answer: bool,
+}
+
+impl GraphRefusal {
+    /// Whether an event with the same `transactionId` is there (`ErrorDuplicateTransactionId`, with 400 or 409).
+    pub fn is_known_transaction(&self) -> bool {
+        self.code == "ErrorDuplicateTransactionId"
+    }
 }
 
 /// Why a Graph request has no good answer. Variants by what the caller can do.

@@ -125,7 +125,7 @@ fn every_condition_on_a_place_is_used_by_the_path_or_compared_with_rows() {
         (
             "Messages",
             json!([is("ParentFolderId", json!("inbox")), is("ParentFolderId", json!("X"))]),
-            "me/mailFolders/inbox/messages?$select=id?$filter=parentFolderId eq 'X'",
+            "me/mailFolders/inbox/messages?$select=id,parentFolderId?$filter=parentFolderId eq 'X' |parentFolderId = 'X'",
         ),
         (
             "Messages",

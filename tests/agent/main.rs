@@ -14,6 +14,7 @@ mod fan_out;
 mod guard;
 mod limits;
 mod memory;
+mod once;
 mod process;
 mod relations;
 mod schema;

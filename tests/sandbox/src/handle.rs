@@ -323,6 +323,13 @@ impl Sandbox {
         state.pages.clear();
     }
 
+    /// Sets how long new messages stay out of the search folder of all messages.
+    pub fn set_search_lag(&self, lag: Duration) {
+        let mut state = self.shared.lock();
+        state.options.search_lag = lag;
+        state.pages.clear();
+    }
+
     fn issue_delegated(&self, user: &str, lifetime: Option<Duration>) -> IssuedTokens {
         controls::issue_delegated_tokens(&mut self.shared.lock(), user, lifetime)
             .expect("the user is one of the tenant's, as the documentation demands")

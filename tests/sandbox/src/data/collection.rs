@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Whose rows they are.
 #[derive(Debug)]
@@ -67,6 +68,8 @@ pub(crate) struct Collection {
     /// The rows that changed, with the version they changed to.
     changes: Vec<(u64, u32)>,
     moved: HashMap<u32, u32>,
+    /// When rows that clients made or moved came to where they are.
+    placed: HashMap<u32, Instant>,
 }
 
 impl Collection {
@@ -85,6 +88,7 @@ impl Collection {
             unpacked: RefCell::new((u32::MAX, u32::MAX, Map::new())),
             changes: Vec::new(),
             moved: HashMap::new(),
+            placed: HashMap::new(),
         }
     }
 
@@ -104,6 +108,11 @@ impl Collection {
             Some(row) => row.is_some(),
             None => key < self.seeded,
         }
+    }
+
+    /// How long a row has been where it is; nothing for one that was always there.
+    pub(crate) fn age(&self, key: u32) -> Option<Duration> {
+        self.placed.get(&key).map(Instant::elapsed)
     }
 
     /// The row's number now, for the number it was born with.
@@ -203,6 +212,7 @@ impl Collection {
     pub(crate) fn create(&mut self, parent: u32, fields: Map<String, Value>) -> u32 {
         let key = self.next_key;
         self.next_key += 1;
+        self.placed.insert(key, Instant::now());
         self.note(key);
         self.stored.insert(key, Some(StoredRow { parent, origin: key, change: 0, packed: pack(&fields) }));
         key
@@ -232,6 +242,7 @@ impl Collection {
         row.change += 1;
         let moved = self.next_key;
         self.next_key += 1;
+        self.placed.insert(moved, Instant::now());
         self.note(key);
         self.note(moved);
         self.moved.insert(row.origin, moved);

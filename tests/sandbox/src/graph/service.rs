@@ -53,6 +53,15 @@ async fn hit_or_answered(shared: &Shared, call: Call) -> Outcome {
             let planned_status = FaultAction::Status { status, headers: Vec::new(), body: String::new() };
             Outcome::Answer(planned(shared, &call, planned_status))
         }
+        Some(FaultAction::StatusThenExecuting { status, after }) => {
+            let (later, work) = (shared.clone(), call.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                answer(&later, &work, None).await;
+            });
+            let planned_status = FaultAction::Status { status, headers: Vec::new(), body: String::new() };
+            Outcome::Answer(planned(shared, &call, planned_status))
+        }
         Some(FaultAction::CutMidBody(bytes)) => Outcome::CutAfter(answer(shared, &call, None).await, bytes),
         Some(FaultAction::Hang) => Outcome::Hang,
         Some(FaultAction::EndlessBody) => Outcome::Endless,
