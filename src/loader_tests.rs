@@ -46,7 +46,8 @@ async fn running<T>(prepare: impl FnOnce(&DropIns) -> T) -> (Running, T) {
     let (clock, metrics) = (Clock::simulated(Clock::machine().now()), Metrics::new());
     let transports = Arc::new(Transports::default());
     let keeper = Keeper::new(Arc::new(settings.clone()), clock.clone(), metrics.clone(), transports.clone());
-    let engine = Engine::new(clock.clone(), metrics.clone(), &settings.limits, &settings.state_directory);
+    let engine =
+        Engine::new(clock.clone(), metrics.clone(), &settings.limits, &settings.state_directory, false);
     let (registry, alive) = (Arc::new(Registry::new()), Alive::default());
     let drop_ins = DropIns::watch(&settings.drop_in_directory, clock);
     drop_ins.refuse_watching();

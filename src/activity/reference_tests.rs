@@ -13,7 +13,7 @@ use ActivityKind::{Create, Delete, Update};
 /// `METHOD path body`, or the sentence. The Graph root of the connection is left out of bodies.
 fn line(object: &str, kind: ActivityKind, record: &Value) -> String {
     let (object, connection) = (Catalog::embedded().find_object(object).unwrap(), connection(|_| {}));
-    let marks = Marks { prefix: "p".to_owned(), with_property: true };
+    let marks = Marks { prefix: "p".to_owned(), with_property: true, elsewhere: None };
     let record = record.as_object().unwrap();
     match prepare(&object, kind, &connection, None, record, (&marks, 0)) {
         Ok(prepared) => {

@@ -107,7 +107,7 @@ impl CertificateKind {
 }
 
 /// Where a key or certificate is.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CertificateSource {
     /// An absolute path of a file.
     File(PathBuf),
@@ -127,7 +127,7 @@ pub enum AssertionAlgorithm {
 }
 
 /// The certificate that an application signs its assertions with.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientCertificate {
     /// `OAuthJWTCertType`.
     pub kind: CertificateKind,

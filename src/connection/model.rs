@@ -212,7 +212,7 @@ pub struct Auth {
 }
 
 /// How a client proves itself to the token endpoint (RFC 6749 section 2.3).
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub enum ClientCredential {
     /// A public client: it does not.
     None,

@@ -3,6 +3,8 @@
 
 mod log;
 mod metrics;
+mod repeats;
 
 pub use log::{LogFormat, LogHandle, LogSettings, start_logging};
 pub use metrics::Metrics;
+pub use repeats::Repeats;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::{Clock, Stopwatch, Timestamp};
@@ -20,10 +20,12 @@ use super::wants::Wants;
 /// Stands for "no answer of the token server has been seen".
 const NO_SKEW: i64 = i64::MIN;
 
-/// One connection's token. Cheap to share.
+/// One connection's token. Cheap to share. Runs hold the handle of the version they began with; where a later version
+/// has the same identity, servers and store, that version's tokens serve them.
 #[derive(Debug)]
 pub struct TokenHandle {
-    pub(super) shared: Arc<Shared>,
+    /// The latest version that serves this handle, for all handles that it serves.
+    latest: Arc<ArcSwap<Shared>>,
 }
 
 /// What the handle and the connection's task share.
@@ -124,6 +126,11 @@ impl Shared {
         })));
     }
 
+    /// Hands out what `before` does, until there is something newer: nobody has to wait for this version's first look.
+    fn go_on_from(&self, before: &Self) {
+        self.snapshot.store(before.snapshot.load_full());
+    }
+
     /// Hands nothing out any more.
     pub(super) fn withdraw(&self) {
         self.snapshot.store(None);
@@ -157,6 +164,23 @@ impl Shared {
 }
 
 impl TokenHandle {
+    /// The handle of a connection's first version, or of one whose tokens serve no run of the version before.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { latest: Arc::new(ArcSwap::new(shared)) }
+    }
+
+    /// The handle of the next version, whose tokens serve the runs of this one and of all that this one serves.
+    pub(super) fn succeeded_by(&self, shared: Arc<Shared>) -> Self {
+        shared.go_on_from(&self.shared());
+        self.latest.store(shared);
+        Self { latest: Arc::clone(&self.latest) }
+    }
+
+    /// What the version that serves this handle shares with its task.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        self.latest.load_full()
+    }
+
     /// A token that is used as given and never refreshed, as with `InitiateOAuth: OFF`; `expires_at` absent: unknown.
     pub fn fixed(secret: Secret, expires_at: Option<Timestamp>, clock: &Clock) -> Self {
         let name = ConnectionName::new("fixed token").expect("a constant name that keeps the rules");
@@ -170,12 +194,12 @@ impl TokenHandle {
             view.status.token_fingerprint = Some(held.token.secret.fingerprint());
             view.blocked = Some(Blocked::For(TokenError::NeedsSignIn(token_expired(clock.now()))));
         });
-        Self { shared }
+        Self::new(shared)
     }
 
     /// The valid access token, if there is one now. Takes no lock and does no I/O.
     pub fn current(&self) -> Option<Arc<AccessToken>> {
-        self.shared.current()
+        self.latest.load().current()
     }
 
     /// The valid access token, waiting for a refresh for at most `wait` if there is none.
@@ -209,18 +233,21 @@ impl TokenHandle {
     /// # Errors
     /// As [`TokenHandle::get`].
     pub async fn refresh_now(&self, wait: Duration) -> Result<Arc<AccessToken>, TokenError> {
-        let seen = self.shared.view.borrow().status.token_generation;
+        let shared = self.shared();
+        // A token is handed out a moment before the status tells of it.
+        let handed_out = shared.current().map_or(0, |token| token.generation);
+        let seen = shared.view.borrow().status.token_generation.max(handed_out);
         self.wait_for(Some(seen), None, true, wait).await
     }
 
     /// What can be told without telling a token.
     pub fn status(&self) -> TokenStatus {
-        self.shared.view.borrow().status.clone()
+        self.shared().view.borrow().status.clone()
     }
 
     /// Seconds that the token server's clock was ahead of ours at its last answer; `None` before the first.
     pub fn server_clock_skew(&self) -> Option<i64> {
-        Some(self.shared.skew.load(Ordering::Relaxed)).filter(|skew| *skew != NO_SKEW)
+        Some(self.shared().skew.load(Ordering::Relaxed)).filter(|skew| *skew != NO_SKEW)
     }
 
     /// What the current access token says about itself (audience, permissions); a hint, not verified.
@@ -235,11 +262,31 @@ impl TokenHandle {
         operator: bool,
         wait: Duration,
     ) -> Result<Arc<AccessToken>, TokenError> {
-        let mut view = self.shared.view.subscribe();
-        let settled_before = view.borrow_and_update().settled;
-        let ticket = self.shared.wants().add(seen, claims, operator);
-        self.shared.wake.notify_one();
         let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let shared = self.shared();
+            let result = shared.wait_for(seen, claims.clone(), operator, deadline).await;
+            match result {
+                // The version that was asked has been replaced meanwhile by one that serves this handle.
+                Err(TokenError::Superseded) if !Arc::ptr_eq(&shared, &self.shared()) => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Shared {
+    async fn wait_for(
+        &self,
+        seen: Option<TokenGeneration>,
+        claims: Option<String>,
+        operator: bool,
+        deadline: tokio::time::Instant,
+    ) -> Result<Arc<AccessToken>, TokenError> {
+        let mut view = self.view.subscribe();
+        let settled_before = view.borrow_and_update().settled;
+        let ticket = self.wants().add(seen, claims, operator);
+        self.wake.notify_one();
         loop {
             let now = view.borrow_and_update().clone();
             if let Some(token) = self.current()
@@ -270,17 +317,17 @@ impl TokenHandle {
     ) -> Option<TokenError> {
         match view.blocked.as_ref()? {
             // A person's wish is tried in spite of a block; only its own attempt's failure counts.
-            _ if operator && !tried && self.shared.kept => None,
+            _ if operator && !tried && self.kept => None,
             Blocked::For(error) => Some(error.clone()),
             Blocked::Until(retry_at, failure) => {
-                let after = retry_at.until(self.shared.clock.now());
+                let after = retry_at.until(self.clock.now());
                 (tried || after > left).then(|| TokenError::TryLater { failure: failure.clone(), after })
             }
         }
     }
 
     fn too_late(&self, view: &View) -> TokenError {
-        let at = self.shared.clock.now();
+        let at = self.clock.now();
         let failure = view.status.last_error.clone().unwrap_or_else(|| TokenFailure {
             code: "refresh_takes_long".to_owned(),
             aadsts: None,

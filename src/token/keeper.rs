@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::connection::{Connection, ConnectionName, ConnectionSet, Generation};
+use crate::connection::{Connection, ConnectionName, ConnectionSet};
 use crate::settings::Settings;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Repeats};
 
 use super::fixed;
 use super::forewarn::Forewarner;
@@ -25,6 +25,7 @@ use super::plan::TokenPlan;
 use super::proof::ClientProof;
 use super::sign_in::{Drivers, SignInError, SignInRequest, SignInView, SignIns};
 use super::store::{self, Shelf, StoreReport};
+use super::succession::serves_runs_of;
 use super::task::ConnectionTask;
 use super::transaction::Context;
 use super::transport::Transports;
@@ -61,7 +62,7 @@ pub struct Keeper {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    generation: Generation,
+    connection: Arc<Connection>,
     handle: Arc<TokenHandle>,
     /// What a sign-in needs; absent where tokens are not kept.
     context: Option<Arc<Context>>,
@@ -100,7 +101,8 @@ impl Keeper {
     }
 
     /// Takes a set of connections over: unchanged ones go on untouched, changed ones get a new handle, removed ones end.
-    /// A running refresh of a changed or removed connection still commits, and its successor finds it in the store.
+    /// Handles of a changed connection's old version go on with the new one's tokens where identity, servers and store
+    /// are the same; else they serve until their token ends. A running refresh of a changed or removed connection still commits, and its successor finds it in the store.
     /// Call it inside the async runtime.
     pub fn apply(self: &Arc<Self>, set: &ConnectionSet) {
         let _one_at_a_time = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,12 +116,13 @@ impl Keeper {
         let mut after = BTreeMap::new();
         for (name, connection) in &set.connections {
             let entry = match before.get(name) {
-                Some(entry) if entry.generation == connection.generation => entry.clone(),
+                Some(entry) if entry.connection.generation == connection.generation => entry.clone(),
                 changed => {
+                    let entry = self.start(connection, changed);
                     if let Some(old) = changed {
                         old.stop.cancel();
                     }
-                    self.start(connection)
+                    entry
                 }
             };
             after.insert(name.clone(), entry);
@@ -155,7 +158,7 @@ impl Keeper {
             flights: self.flights.clone(),
             stop: self.stop.child_token(),
         };
-        self.sign_ins.ask(&context, &entry.handle.shared, &drivers, request).await
+        self.sign_ins.ask(&context, &entry.handle.shared(), &drivers, request).await
     }
 
     /// The pending or last sign-in of a connection, or the offer of one; `None` when there is nothing to say.
@@ -183,14 +186,15 @@ impl Keeper {
     pub fn heartbeat(&self) -> Duration {
         let entries = self.entries.load();
         let driven = entries.values().filter(|entry| entry.driven);
-        driven.map(|entry| entry.handle.shared.since_last_beat()).max().unwrap_or_default()
+        driven.map(|entry| entry.handle.shared().since_last_beat()).max().unwrap_or_default()
     }
 
     /// Tries out the store of `connection`: read, lock, write back. Never shows a secret.
     pub async fn inspect(&self, connection: &Connection) -> StoreReport {
         match TokenPlan::make(&connection.auth, self.clock.now()) {
             TokenPlan::Kept(_) => {
-                store::inspect(&self.shelf.open(connection), connection.name.as_str()).await
+                let (store, name) = (self.shelf.open(connection), connection.name.as_str());
+                store::inspect(&store, name, self.clock.now()).await
             }
             TokenPlan::Fixed(_) | TokenPlan::Impossible(_) => StoreReport::not_used(),
         }
@@ -240,11 +244,18 @@ impl Keeper {
         });
     }
 
-    fn start(&self, connection: &Arc<Connection>) -> Entry {
+    fn start(&self, connection: &Arc<Connection>, before: Option<&Entry>) -> Entry {
         let stop = self.stop.child_token();
         let plan = TokenPlan::make(&connection.auth, self.clock.now());
         let kept = matches!(plan, TokenPlan::Kept(_));
         let shared = Shared::new(&connection.name, Some(connection.generation), &self.clock, kept);
+        // First of all: callers that the old version's end wakes find the new one.
+        let handle = Arc::new(match before {
+            Some(before) if serves_runs_of(&before.connection, connection) => {
+                before.handle.succeeded_by(Arc::clone(&shared))
+            }
+            _ => TokenHandle::new(Arc::clone(&shared)),
+        });
         let mut kept_context = None;
         let driven = match plan {
             TokenPlan::Impossible(why) => self.refuse(&shared, "configuration_refused", why.to_owned()),
@@ -266,6 +277,7 @@ impl Keeper {
                         refresh: self.settings.refresh.clone(),
                         seat: self.seat(connection),
                         proof: ClientProof::of_process(),
+                        repeats: Repeats::default(),
                         #[cfg(test)]
                         in_memory: None,
                     });
@@ -284,8 +296,7 @@ impl Keeper {
                 }
             },
         };
-        let handle = Arc::new(TokenHandle { shared });
-        Entry { generation: connection.generation, handle, context: kept_context, stop, driven }
+        Entry { connection: Arc::clone(connection), handle, context: kept_context, stop, driven }
     }
 
     fn refuse(&self, shared: &Shared, code: &str, message: String) -> bool {

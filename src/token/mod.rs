@@ -22,9 +22,11 @@ mod places;
 mod plan;
 mod proof;
 mod publish;
+mod settling;
 mod sign_in;
 mod state;
 mod store;
+mod succession;
 mod task;
 mod transaction;
 pub mod transport;
@@ -37,9 +39,13 @@ mod flow_tests;
 #[cfg(test)]
 mod herd_tests;
 #[cfg(test)]
+mod model_acts_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod model_world_tests;
+#[cfg(test)]
+mod moody_tests;
 #[cfg(test)]
 mod redaction_tests;
 #[cfg(test)]

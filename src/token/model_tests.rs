@@ -1,8 +1,9 @@
-//! A model of the world around one connection: two agents on one store, an identity provider, an operator, crashes and
-//! a failing disk, in any order. The tasks, the state machine and the transaction are the real ones; every touch of the
-//! store and of the provider is a step that the test lets happen, or not, when it likes.
+//! A model of the world around one connection: two agents on one store, an identity provider, an operator, people who
+//! sign in, crashes and a store that fails, vanishes or comes back older, in any order. The tasks, the state machine, the
+//! transaction and the sign-in's commit are the real ones; every touch of the store and of the provider is a step that the
+//! test lets happen, or not, when it likes, and a task may be stopped or dropped at any of its awaits.
 //!
-//! `O365_AGENT_SEQUENCES` sets another number of sequences, `O365_AGENT_SEED` repeats one.
+//! `O365_AGENT_SEQUENCES` sets another number of sequences (50,000 is the full size), `O365_AGENT_SEED` repeats one.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::sync::{Arc, Mutex};
@@ -15,29 +16,36 @@ use super::model::ConnectionState;
 use super::model_world_tests::{Process, View, World, refresh_serial, serial_of};
 use super::places::Places;
 use super::store::OpenStore;
-use super::testing::{InMemory, connection, drive_until, settings};
+use super::testing::{InMemory, connection, settings, worker};
+use super::transaction::Context;
 use crate::clock::{Clock, Timestamp};
 use crate::settings::Refresh;
 
 /// One agent of the group.
-struct Agent {
-    process: Process,
-    store: Arc<OpenStore>,
-    places: Arc<Places>,
-    handle: TokenHandle,
-    stop: CancellationToken,
+pub(super) struct Agent {
+    pub(super) process: Process,
+    pub(super) store: Arc<OpenStore>,
+    pub(super) places: Arc<Places>,
+    pub(super) handle: TokenHandle,
+    pub(super) context: Arc<Context>,
+    pub(super) worker: tokio::task::AbortHandle,
+    pub(super) stop: CancellationToken,
     /// The sign-in that its drop-in holds.
-    family: u64,
+    pub(super) family: u64,
 }
 
-struct Sequence {
-    world: Arc<Mutex<World>>,
-    clock: Clock,
-    agents: Vec<Agent>,
-    processes: Process,
-    families: u64,
-    random: u64,
-    done: Vec<String>,
+pub(super) struct Sequence {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) clock: Clock,
+    pub(super) agents: Vec<Agent>,
+    pub(super) processes: Process,
+    pub(super) families: u64,
+    pub(super) random: u64,
+    pub(super) done: Vec<String>,
+    /// Sign-ins and imports that are being stored.
+    pub(super) acts: Vec<(Process, tokio::task::JoinHandle<()>)>,
+    /// Whether the last act may have destroyed the last copy of a sign-in.
+    pub(super) excused: bool,
 }
 
 impl Sequence {
@@ -51,6 +59,8 @@ impl Sequence {
             families: 0,
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             done: Vec::new(),
+            acts: Vec::new(),
+            excused: false,
         };
         sequence.sign_in();
         for _ in 0..2 {
@@ -60,14 +70,14 @@ impl Sequence {
         sequence
     }
 
-    fn pick(&mut self, below: usize) -> usize {
+    pub(super) fn pick(&mut self, below: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         usize::try_from(self.random >> 11).unwrap() % below
     }
 
-    fn sign_in(&mut self) -> u64 {
+    pub(super) fn sign_in(&mut self) -> u64 {
         self.families += 1;
         self.world.lock().unwrap().newest.insert(self.families, 0);
         self.families
@@ -92,7 +102,7 @@ impl Sequence {
         };
         let stop = CancellationToken::new();
         let server: Arc<dyn InMemory> = Arc::new(View { world: self.world.clone(), process });
-        let handle = drive_until(
+        let made = worker(
             &connection,
             Arc::clone(&store),
             self.clock.clone(),
@@ -101,20 +111,72 @@ impl Sequence {
             Some(server),
             stop.clone(),
         );
-        Agent { process, store, places, handle, stop, family }
+        let worker = tokio::spawn(made.task.run()).abort_handle();
+        let (handle, context) = (made.handle, made.context);
+        Agent { process, store, places, handle, context, worker, stop, family }
     }
 
-    fn note(&mut self, what: String) {
+    pub(super) fn note(&mut self, what: String) {
         self.done.push(what);
     }
 
     async fn act(&mut self) {
         let which = self.pick(self.agents.len());
-        match self.pick(24) {
-            0..=12 => self.let_one_go(),
+        match self.pick(32) {
+            24 => self.sign_in_at(which),
+            25 => self.import(),
+            26 => {
+                self.note("the store is emptied".to_owned());
+                {
+                    let mut world = self.world.lock().unwrap();
+                    world.disk = None;
+                    world.commits += 1;
+                }
+                self.excused = true;
+                // The store has forgotten which pasted tokens were taken over, so a drop-in that lags behind would count.
+                let newest = self.agents.iter().map(|agent| agent.family).max().unwrap();
+                for lagging in 0..self.agents.len() {
+                    if self.agents[lagging].family < newest {
+                        self.reload(lagging, newest);
+                    }
+                }
+            }
+            27 => self.put_back(),
+            28 => {
+                let trouble = self.pick(3);
+                let mut world = self.world.lock().unwrap();
+                let world = &mut *world;
+                let what = [&mut world.is_away, &mut world.is_refused, &mut world.is_locked];
+                let [away, refused, locked] = what;
+                let (name, switch) = [("away", away), ("refused", refused), ("locked", locked)]
+                    .into_iter()
+                    .nth(trouble)
+                    .unwrap();
+                *switch = !*switch;
+                self.done.push(format!("{name}: {switch}"));
+            }
+            29 => {
+                self.note(format!("agent {which}: its task is dropped, and another goes on"));
+                self.agents[which].worker.abort();
+                self.reload(which, self.agents[which].family);
+            }
+            30 => {
+                self.note("a sibling of the store's own says: look".to_owned());
+                let shared = self.agents[which].handle.shared();
+                shared.wake.notify_one();
+            }
+            31 => {
+                self.note("the store hangs for a while".to_owned());
+                tokio::time::advance(Duration::from_secs(90)).await;
+            }
+            0..=12 => {
+                // So that no two answers come at the same instant.
+                tokio::time::advance(Duration::from_millis(1)).await;
+                self.let_one_go();
+            }
             13 | 14 => {
                 self.note(format!("agent {which}: refresh"));
-                let shared = &self.agents[which].handle.shared;
+                let shared = self.agents[which].handle.shared();
                 let seen = shared.view.borrow().status.token_generation;
                 shared.wants().add(Some(seen), None, true);
                 shared.wake.notify_one();
@@ -125,7 +187,7 @@ impl Sequence {
             }
             // Two people do not paste two sign-ins while the first is still being taken over: nothing could say which
             // of them is meant. The sibling's drop-in lags behind all the same.
-            16 if self.is_taken_over() => {
+            16 if self.is_taken_over() && self.world.lock().unwrap().disk.is_some() => {
                 let family = self.sign_in();
                 self.note(format!("agent {which}: sign-in {family}"));
                 self.reload(which, family);
@@ -140,6 +202,7 @@ impl Sequence {
                 let family = self.agents[which].family;
                 self.note(format!("agent {which}: killed and started again"));
                 self.kill(which);
+                self.excused = true;
                 self.agents[which] = self.process(family);
             }
             19 if self.pick(4) == 0 => {
@@ -164,11 +227,6 @@ impl Sequence {
                 tokio::time::advance(Duration::from_secs(seconds)).await;
             }
         }
-    }
-
-    fn is_taken_over(&self) -> bool {
-        let on_disk = self.world.lock().unwrap().on_disk().is_some_and(|(family, _)| family == self.families);
-        on_disk && self.agents.iter().all(|agent| agent.handle.status().token_generation > 0)
     }
 
     fn reload(&mut self, which: usize, family: u64) {
@@ -215,7 +273,24 @@ impl Sequence {
         }
     }
 
-    fn check(&self) {
+    /// A sign-in that a person was told is done is in the store, or in a living agent that will put it there.
+    fn check_told(&mut self) {
+        let excused = std::mem::take(&mut self.excused);
+        let known = self.agents.iter().filter_map(|agent| refresh_serial(&agent.store.newest()));
+        let mut world = self.world.lock().unwrap();
+        let newest = known.chain(world.on_disk()).map(|(family, _)| family).max().unwrap_or(0);
+        if newest < world.told {
+            // Nobody misses one that the server has ended.
+            if !excused && !world.ended.contains(&world.told) {
+                let text = format!("sign-in {} is lost: the newest is {newest}", world.told);
+                world.violations.push(text);
+            }
+            world.told = newest;
+        }
+    }
+
+    fn check(&mut self) {
+        self.check_told();
         let mut world = self.world.lock().unwrap();
         for agent in &self.agents {
             let Some(serial) = agent.handle.current().and_then(|token| serial_of(token.secret.expose()))
@@ -238,9 +313,20 @@ impl Sequence {
 
     /// All trouble ends; nobody is killed any more; ten minutes pass.
     async fn heal(&mut self) {
-        self.world.lock().unwrap().disk_is_full = false;
-        self.world.lock().unwrap().answers_to_lose = 0;
-        for _ in 0..30 {
+        {
+            let mut world = self.world.lock().unwrap();
+            world.disk_is_full = false;
+            (world.is_away, world.is_refused, world.is_locked) = (false, false, false);
+            world.answers_to_lose = 0;
+        }
+        for round in 0..30 {
+            // What an emptied store lacks is written with the next refresh.
+            if round == 15 {
+                for agent in &self.agents {
+                    agent.handle.shared().wants().add(None, None, true);
+                    agent.handle.shared().wake.notify_one();
+                }
+            }
             for _ in 0..40 {
                 self.let_one_go();
                 self.settle().await;
@@ -258,9 +344,16 @@ impl Sequence {
         self.check();
         let mut world = self.world.lock().unwrap();
         let Some(serial) = world.on_disk() else {
-            world.violations.push("no refresh token is on disk".to_owned());
+            let known = self.agents.iter().filter_map(|agent| refresh_serial(&agent.store.newest()));
+            if let Some(alive) = known.into_iter().find(|serial| world.is_alive(*serial)) {
+                world.violations.push(format!("{alive:?} is known, and no refresh token is on disk"));
+            }
             return;
         };
+        if serial.0 < world.told && !world.ended.contains(&world.told) {
+            let text = format!("sign-in {} is lost: {serial:?} is on disk", world.told);
+            world.violations.push(text);
+        }
         for (which, agent) in self.agents.iter().enumerate() {
             let (state, alive) = (agent.handle.status().state, world.is_alive(serial));
             let usable = agent.handle.current().is_some();

@@ -1,5 +1,6 @@
-//! The world of the model test: one disk, one identity provider, and processes that can die; every touch of them is a
-//! step that the test lets happen when it likes. Notes what must never happen.
+//! The world of the model test: one store that can be full, away, locked, refused, emptied or put back, one identity
+//! provider, and processes that can die; every touch of them is a step that the test lets happen when it likes. Notes
+//! what must never happen.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashSet};
@@ -27,7 +28,17 @@ pub(super) struct World {
     pub(super) disk: Option<Stored>,
     pub(super) commits: u64,
     pub(super) locked_by: Option<Process>,
+    /// What each commit has left, for putting back.
+    pub(super) history: Vec<Stored>,
     pub(super) disk_is_full: bool,
+    /// Nobody can read or write, and nobody knows whether others can.
+    pub(super) is_away: bool,
+    /// Another key, another owner: a person must act.
+    pub(super) is_refused: bool,
+    /// Somebody who is no agent holds the lock.
+    pub(super) is_locked: bool,
+    /// The newest sign-in or import that a person was told is done.
+    pub(super) told: u64,
     pub(super) dead: HashSet<Process>,
     pub(super) waiting: Vec<(Process, oneshot::Sender<()>)>,
     /// The strict provider refuses every token but the newest, and ends the family at a reuse; Entra takes old ones.
@@ -84,6 +95,16 @@ pub(super) struct View {
     pub(super) process: Process,
 }
 
+impl World {
+    fn trouble(&self) -> Result<(), StoreError> {
+        match (self.is_away, self.is_refused) {
+            (true, _) => Err(StoreError::Failed { message: "away.".to_owned(), nobody_can_write: false }),
+            (_, true) => Err(StoreError::Refused("refused.".to_owned())),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl View {
     /// Waits for the test's hand.
     async fn step(&self) {
@@ -110,7 +131,8 @@ impl Store for View {
     fn load(&self, _locked: bool) -> BoxFuture<'_, Result<Option<Stored>, StoreError>> {
         async {
             self.step().await;
-            Ok(self.world.lock().unwrap().disk.clone())
+            let world = self.world.lock().unwrap();
+            world.trouble().map(|()| world.disk.clone())
         }
         .boxed()
     }
@@ -120,8 +142,9 @@ impl Store for View {
             for _ in 0..20 {
                 self.step().await;
                 let mut world = self.world.lock().unwrap();
+                world.trouble()?;
                 // A full disk keeps nobody from locking: the lock file is there and is never deleted.
-                if world.locked_by.is_none() {
+                if world.locked_by.is_none() && !world.is_locked {
                     world.locked_by = Some(self.process);
                     return Ok(StoreLock::new(Held(self.clone())));
                 }
@@ -141,6 +164,10 @@ impl Store for View {
             self.step().await;
             {
                 let mut world = self.world.lock().unwrap();
+                if let Err(error) = world.trouble() {
+                    world.refused_by_disk.extend(refresh_serial(next));
+                    return Err(error);
+                }
                 let found = world.disk.as_ref().map_or(0, |stored| stored.generation);
                 if found != expected {
                     return Err(StoreError::Superseded { found });
@@ -155,6 +182,7 @@ impl Store for View {
                 }
                 world.durable.extend(refresh_serial(next));
                 world.disk = Some(next.clone());
+                world.history.push(next.clone());
                 world.commits += 1;
             }
             // A crash may fall between the commit and what follows.
@@ -171,6 +199,9 @@ impl Store for View {
 
     fn version(&self) -> BoxFuture<'_, Result<Option<StoreVersion>, StoreError>> {
         let world = self.world.lock().unwrap();
+        if let Err(error) = world.trouble() {
+            return std::future::ready(Err(error)).boxed();
+        }
         let version = world.disk.is_some().then_some(StoreVersion(0, world.commits));
         drop(world);
         std::future::ready(Ok(version)).boxed()

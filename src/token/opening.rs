@@ -9,36 +9,54 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Timestamp;
 
 use super::plan::Seed;
-use super::store::{StoreError, Stored, StoredAccess};
+use super::store::{Committed, Lineage, StoreError, Stored, StoredAccess, seeds};
 use super::transaction::Context;
 use super::{chance, state};
 
-/// Fingerprints of taken-over seeds stand in the store newest first, with this between them (older stores hold one).
-const SEED_SEPARATOR: &str = " ";
-/// How many are remembered.
-const REMEMBERED_SEEDS: usize = 8;
+/// What the first look has found.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) stored: Arc<Stored>,
+    /// Why the store could not be read, if what is known of it is used instead.
+    pub(super) away: Option<StoreError>,
+}
+
+impl From<Arc<Stored>> for Opened {
+    fn from(stored: Arc<Stored>) -> Self {
+        Self { stored, away: None }
+    }
+}
 
 /// Reads the store, claims it when nobody owns it, and takes new seed tokens over.
-pub(super) async fn open(context: Arc<Context>, stop: CancellationToken) -> Result<Arc<Stored>, StoreError> {
+pub(super) async fn open(context: Arc<Context>, stop: CancellationToken) -> Result<Opened, StoreError> {
     context.proof.look(&context.connection, &context.clock).await;
-    if let Some(unsaved) = context.store.unsaved()
-        && !counts(&context, Some(&unsaved))
-    {
-        return Ok(unsaved);
+    let store = &context.store;
+    if store.unsaved().is_some_and(|unsaved| !counts(&context, &unsaved)) {
+        return Ok(store.newest().into());
     }
     // Without the lock first: a reload must not wait for the running refresh of the version before it.
-    match context.store.load(false).await {
-        Ok(Some(stored)) if !counts(&context, Some(&stored)) => return Ok(Arc::new(stored)),
-        Ok(_) => {}
+    match store.look().await {
+        Ok(()) => {}
+        // What this process knows stays in use while the store is away, as it would without a reload.
+        Err(error @ (StoreError::Failed { .. } | StoreError::Corrupt(_)))
+            if is_known(&context, &store.newest()) =>
+        {
+            return Ok(Opened { stored: store.newest(), away: Some(error) });
+        }
         // Under the lock it will be set aside.
         Err(StoreError::Corrupt(_)) => {}
         Err(error) => return Err(error),
+    }
+    let newest = store.newest();
+    let is_unclaimed = newest.is_empty() && store.is_vacant();
+    if !is_unclaimed && !counts(&context, &newest) {
+        return Ok(newest.into());
     }
     let stopping = || StoreError::Busy("The connection changed or the agent is stopping.".to_owned());
     let locked = tokio::select! {
         biased;
         () = stop.cancelled() => return Err(stopping()),
-        locked = context.store.lock() => locked,
+        locked = store.lock() => locked,
     };
     let lock = match locked {
         Ok(lock) => Some(lock),
@@ -54,42 +72,40 @@ pub(super) async fn open(context: Arc<Context>, stop: CancellationToken) -> Resu
     if stop.is_cancelled() {
         return Err(stopping());
     }
-    let found = context.store.load(lock.is_some()).await?;
-    let on_disk = found.as_ref().map_or(0, |found| found.generation);
-    let next = match (&context.plan.seed, found) {
-        (_, Some(found)) if !counts(&context, Some(&found)) => return Ok(Arc::new(found)),
-        (Some(seed), found) => taken_over(&context, seed, found),
+    let in_store = store.read(lock.is_some()).await?;
+    let newest = store.newest();
+    let next = match &context.plan.seed {
+        Some(seed) if counts(&context, &newest) => taken_over(&context, seed, &newest),
         // Claims the store for this connection, so that a second one is refused from now on and not at its first refresh.
-        (None, found) => found.unwrap_or_default(),
+        _ if newest.is_empty() && store.is_vacant() => Stored::claim(context.clock.now()),
+        _ => return Ok(newest.into()),
     };
-    let next = Arc::new(next);
-    if let Err(error) = context.store.commit(lock.as_ref(), on_disk, &next).await {
-        match error {
-            StoreError::Superseded { .. } | StoreError::Refused(_) | StoreError::Busy(_) => {
-                return Err(error);
-            }
-            StoreError::Corrupt(_) | StoreError::Failed { .. } => {
-                tracing::error!(connection = %context.connection.name, %error, "The token store cannot be written. The connection works from memory.");
-            }
+    match store.commit(lock.as_ref(), in_store, Arc::new(next)).await {
+        Committed::Saved(stored) | Committed::Overtaken(stored) => Ok(stored.into()),
+        Committed::Owed(_, error @ (StoreError::Refused(_) | StoreError::Busy(_))) => Err(error),
+        Committed::Owed(stored, error) => {
+            tracing::error!(connection = %context.connection.name, %error, "The token store cannot be written. The connection works from memory.");
+            Ok(stored.into())
         }
     }
-    Ok(next)
+}
+
+/// Whether a predecessor has left tokens, and the drop-in has no newer ones.
+fn is_known(context: &Context, newest: &Stored) -> bool {
+    !newest.is_empty() && !counts(context, newest)
 }
 
 /// Whether the drop-in's tokens count: there are some, and they are not the ones the store has already taken over.
-fn counts(context: &Context, stored: Option<&Stored>) -> bool {
+fn counts(context: &Context, stored: &Stored) -> bool {
     match &context.plan.seed {
         None => false,
-        Some(seed) => {
-            let taken = stored.and_then(|stored| stored.seed.as_deref()).unwrap_or_default();
-            !taken.split(SEED_SEPARATOR).any(|known| known == seed.fingerprint)
-        }
+        Some(seed) => !stored.has_taken(&seed.fingerprint),
     }
 }
 
 /// The seed in place of whatever was there: its refresh token belongs to another sign-in, perhaps of another person,
 /// and must not be mixed with the old tokens.
-fn taken_over(context: &Context, seed: &Seed, found: Option<Stored>) -> Stored {
+fn taken_over(context: &Context, seed: &Seed, found: &Stored) -> Stored {
     let now = context.clock.now();
     let access = seed.access.as_ref().map(|given| {
         let expires_at = given.expires_at.unwrap_or(given.obtained_at.plus(Duration::from_secs(3600)));
@@ -107,8 +123,7 @@ fn taken_over(context: &Context, seed: &Seed, found: Option<Stored>) -> Stored {
         };
         StoredAccess { secret: given.secret.clone(), obtained_at: given.obtained_at, expires_at, refresh_due }
     });
-    let generation = found.as_ref().map_or(0, |found| found.generation) + 1;
-    let earlier = found.and_then(|found| found.seed);
+    let generation = context.store.next_generation();
     tracing::info!(connection = %context.connection.name, token_generation = generation,
         fingerprint = %access.as_ref().map(|access| access.secret.fingerprint()).unwrap_or_default(),
         "Took over the tokens given in the drop-in.");
@@ -116,16 +131,10 @@ fn taken_over(context: &Context, seed: &Seed, found: Option<Stored>) -> Stored {
         generation,
         access,
         refresh_token: seed.refresh_token.clone(),
-        seed: Some(with_earlier(&seed.fingerprint, earlier.as_deref())),
+        seed: seeds(Some(&seed.fingerprint), found.seed.as_deref()),
+        lineage: Lineage::of_seed(&seed.fingerprint, now).taken_after(&found.lineage),
         denied: None,
     }
-}
-
-/// The new seed's fingerprint before those of the seeds it replaces. Older ones are remembered because the drop-in of a
-/// sibling on the same store may lag behind: its restart would bring back a sign-in that has been replaced.
-fn with_earlier(newest: &str, earlier: Option<&str>) -> String {
-    let earlier = earlier.iter().flat_map(|earlier| earlier.split(SEED_SEPARATOR)).take(REMEMBERED_SEEDS - 1);
-    std::iter::once(newest).chain(earlier).collect::<Vec<_>>().join(SEED_SEPARATOR)
 }
 
 /// When a token found at start is to be refreshed: one that is overdue but still works (for `usable`) waits a moment, so

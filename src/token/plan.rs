@@ -6,6 +6,7 @@ use crate::connection::{Auth, AuthScheme, ClientCredential, InitiateOAuth};
 use crate::secret::{Secret, hex};
 
 use super::claims::read_claims;
+use super::store::seeds;
 
 /// What a connection's configuration allows.
 #[derive(Debug)]
@@ -83,6 +84,12 @@ pub(super) struct Seed {
 pub(super) const ANY_TENANT: &str = "organizations";
 
 impl KeptPlan {
+    /// The fingerprints of the code and of the tokens that the drop-in gives.
+    pub(super) fn fingerprints(&self) -> Option<String> {
+        let of_verifier = self.verifier.as_ref().map(|verifier| verifier.fingerprint.as_str());
+        seeds(of_verifier, self.seed.as_ref().map(|seed| seed.fingerprint.as_str()))
+    }
+
     /// Whether a token request may be made without knowing the tenant: only where a person's sign-in chose it.
     pub(super) fn accepts_any_tenant(&self) -> bool {
         self.sign_in || self.verifier.is_some()
@@ -125,6 +132,14 @@ impl TokenPlan {
                 Self::Impossible(NO_CREDENTIAL)
             }
         }
+    }
+}
+
+/// What a store remembers of the code and the tokens that a drop-in gives.
+pub(super) fn fingerprints_of(auth: &Auth, now: Timestamp) -> Option<String> {
+    match TokenPlan::make(auth, now) {
+        TokenPlan::Kept(plan) => plan.fingerprints(),
+        TokenPlan::Fixed(_) | TokenPlan::Impossible(_) => None,
     }
 }
 

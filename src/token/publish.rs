@@ -78,8 +78,10 @@ impl ConnectionTask {
     }
 
     pub(super) fn log_failure(&self, outcome: &str, failure: &TokenFailure, suberror: Option<&str>) {
+        let sentence = format!("no token: {} {:?} {}", failure.code, failure.aadsts, failure.message);
+        let Some(left_out) = self.context.repeats.admit(&sentence) else { return };
         tracing::warn!(connection = %self.shared.name, generation = self.shared.generation.map(crate::connection::Generation::number),
-            outcome, code = %failure.code, aadsts = failure.aadsts, suberror, correlation_id = failure.correlation_id,
+            left_out, outcome, code = %failure.code, aadsts = failure.aadsts, suberror, correlation_id = failure.correlation_id,
             fingerprint = %self.known.refresh_token.as_ref().map(|token| token.fingerprint()).unwrap_or_default(),
             "The token request brought no token.");
     }

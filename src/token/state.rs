@@ -242,6 +242,24 @@ impl TokenState {
         }
     }
 
+    /// Work outside of a request failed for a passing reason (the store could not be opened); from any state but a running
+    /// request. `wait` is the backoff for a number of attempts.
+    pub(super) fn postpone(
+        self,
+        mut failure: TokenFailure,
+        wait: impl FnOnce(u32) -> Duration,
+    ) -> Result<Self, IllegalMove> {
+        let attempts = match &self {
+            Self::Refreshing { .. } => return Err(self.illegal("postpone")),
+            Self::Degraded { attempts, .. } => *attempts,
+            _ => 0,
+        };
+        let retry_at = failure.at.plus(wait(attempts));
+        failure.retry_at = Some(retry_at);
+        let previous = self.held().cloned();
+        Ok(Self::Degraded { previous, attempts: attempts.saturating_add(1), retry_at, failure })
+    }
+
     /// The store holds a newer token than this state: it counts from any state but a running request, which finds it
     /// by itself.
     pub(super) fn adopt(self, held: Held) -> Result<Self, IllegalMove> {

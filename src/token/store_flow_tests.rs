@@ -152,8 +152,8 @@ async fn a_sibling_that_ignores_the_lock_is_adopted_and_not_mistaken_for_the_end
     // While our request is on its way, a sibling rotates and commits without any lock; then we are refused.
     server.next(Next::Hold);
     let renewing = {
-        let shared = Arc::clone(&handle.shared);
-        tokio::spawn(async move { TokenHandle { shared }.renew(2, None, PATIENCE).await })
+        let shared = handle.shared();
+        tokio::spawn(async move { TokenHandle::new(shared).renew(2, None, PATIENCE).await })
     };
     until("our request is there", || server.posts().len() == 2).await;
     let mut theirs = store.load(false).await.unwrap().unwrap();

@@ -12,16 +12,19 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Clock, LONGEST_SLEEP, Stopwatch, Timestamp};
 use crate::telemetry::Metrics;
 
+use super::chance;
 use super::handle::{Blocked, Shared};
 use super::model::{AccessToken, TokenError, TokenFailure};
+use super::opening::{self, Opened};
 use super::state::{CLOCK_STEP, Cause, Held, IllegalMove, TokenState, backoff};
-use super::store::{StoreError, StoreVersion, Stored};
+use super::store::{Committed, StoreError, StoreVersion, Stored};
 use super::transaction::{self, Ask, Context, Finished, Settled};
 use super::turn::{Turn, while_quick};
-use super::{chance, opening};
 
 /// How often a refused store is looked at again: its repair is an operator's work of minutes.
-const STORE_RETRY: Duration = Duration::from_secs(60);
+pub(super) const STORE_RETRY: Duration = Duration::from_secs(60);
+/// The shortest time from a failure to the next work.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A connection's task.
 #[derive(Debug)]
@@ -43,6 +46,10 @@ pub(super) struct ConnectionTask {
     pub(super) look_at: Timestamp,
     pub(super) save_at: Timestamp,
     pub(super) save_attempts: u32,
+    /// Looks into the store that failed one after the other.
+    pub(super) looks_failed: u32,
+    /// When work failed last. Whatever a state may say is due, the next work begins [`Self::least_pause`] later.
+    failed: Option<Stopwatch>,
     /// The clock at the last turn, and how long ago that was by the clock that cannot be set.
     turned: (Timestamp, Stopwatch),
     pub(super) unsaved: Option<TokenFailure>,
@@ -66,10 +73,10 @@ struct Flight {
 enum Done {
     /// Stopped before anything was begun.
     Left,
-    Opened(Result<Arc<Stored>, StoreError>),
+    Opened(Result<Opened, StoreError>),
     Refreshed(Box<Finished>),
-    Looked(Result<(Option<StoreVersion>, Option<Arc<Stored>>), StoreError>),
-    Saved(Result<(), StoreError>),
+    Looked(Result<Option<StoreVersion>, StoreError>),
+    Saved(Result<Committed, StoreError>),
 }
 
 impl ConnectionTask {
@@ -100,6 +107,8 @@ impl ConnectionTask {
             turned: (now, Clock::stopwatch()),
             save_at: now,
             save_attempts: 0,
+            looks_failed: 0,
+            failed: None,
             unsaved: None,
             store_away: None,
             called: false,
@@ -109,35 +118,45 @@ impl ConnectionTask {
     /// Runs until stopped. Work in flight then goes on under the tracker; what it commits reaches a successor of this
     /// task through the store only.
     pub(super) async fn run(mut self) {
-        loop {
-            self.shared.beat();
-            self.notice_clock_steps();
-            self.begin_next();
-            let nap = self.nap();
-            let stop = self.stop.clone();
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                done = landed(&mut self.flight) => self.land(done),
-                () = self.shared.wake.notified() => self.flight.iter().for_each(|flight| flight.hurry.notify_one()),
-                Ok(()) = self.commits.changed() => self.called(),
-                () = tokio::time::sleep(nap) => self.record_metrics(),
-            }
-        }
+        while self.turn().await {}
         self.shared.view.send_modify(|view| {
             view.settled += 1;
             view.blocked = Some(Blocked::For(TokenError::Superseded));
         });
     }
 
+    /// Begins what is due and waits for whatever comes first; false after a stop. Nothing is lost when it is dropped: what
+    /// flies goes on, and what is known stands in the store's own knowledge.
+    async fn turn(&mut self) -> bool {
+        self.shared.beat();
+        self.notice_clock_steps();
+        self.begin_next();
+        let nap = self.nap();
+        let stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return false,
+            done = landed(&mut self.flight) => self.land(done),
+            () = self.shared.wake.notified() => self.flight.iter().for_each(|flight| flight.hurry.notify_one()),
+            Ok(()) = self.commits.changed() => self.called(),
+            () = tokio::time::sleep(nap) => self.record_metrics(),
+        }
+        true
+    }
+
     /// The store has changed, gone away or come back.
     fn called(&mut self) {
         self.look_at = self.context.clock.now();
         self.called = true;
+        if self.flight.is_some() {
+            return;
+        }
         let waits = matches!(self.state, TokenState::Degraded { .. } | TokenState::Refused { .. });
-        if !self.opened && waits && self.flight.is_none() {
+        if !self.opened && waits {
             self.go(TokenState::reconsider);
         }
+        // Before the look: a sign-in that the store could not take is there all the same.
+        self.take_news();
     }
 
     /// A step forward (and a suspend) makes due what is due. A step back would put everything off: it is told by the
@@ -158,14 +177,27 @@ impl ConnectionTask {
         if self.flight.is_some() {
             return LONGEST_SLEEP;
         }
+        let pause = self.pause_left();
+        if !pause.is_zero() {
+            return pause.max(Duration::from_millis(5));
+        }
         let save_at = self.unsaved.as_ref().map(|_| self.save_at);
         let next = [self.state.due(now), save_at, Some(self.look_at)].into_iter().flatten().min();
         // Not zero, so that a due instant whose work cannot begin does not spin.
         next.map_or(LONGEST_SLEEP, |next| next.until(now)).clamp(Duration::from_millis(5), LONGEST_SLEEP)
     }
 
+    /// How long no work may begin after one that failed: a second, unless the settings want shorter waits.
+    pub(super) fn least_pause(&self) -> Duration {
+        self.context.refresh.backoff_base.min(LEAST_PAUSE)
+    }
+
+    fn pause_left(&self) -> Duration {
+        self.failed.map_or(Duration::ZERO, |failed| self.least_pause().saturating_sub(failed.elapsed()))
+    }
+
     fn begin_next(&mut self) {
-        if self.flight.is_some() {
+        if self.flight.is_some() || !self.pause_left().is_zero() {
             return;
         }
         let now = self.context.clock.now();
@@ -247,12 +279,13 @@ impl ConnectionTask {
                 Ok(version) => version,
                 Err(error) => return Done::Looked(Err(error)),
             };
-            // Unreadable contents are reported by whoever needs them next.
-            let loaded = if version != before { store.load(false).await.ok().flatten() } else { None };
-            // A sign-in's tokens are used from memory while the store cannot take them.
-            let (owed, loaded) = (store.unsaved(), loaded.map(Arc::new));
-            let newest = owed.into_iter().chain(loaded).max_by_key(|stored| stored.generation);
-            Done::Looked(Ok((version, newest)))
+            // The version counts only once the contents were read: what could not be read is still unseen.
+            if version != before
+                && let Err(error) = store.look().await
+            {
+                return Done::Looked(Err(error));
+            }
+            Done::Looked(Ok(version))
         });
     }
 
@@ -261,19 +294,22 @@ impl ConnectionTask {
     }
 
     fn land(&mut self, (done, ticket): (Result<Done, tokio::task::JoinError>, u64)) {
+        if failed(&done) {
+            self.failed = Some(Clock::stopwatch());
+        }
         match done {
             Ok(Done::Left) => {}
-            Ok(Done::Opened(Ok(stored))) => self.opened(stored),
+            Ok(Done::Opened(Ok(opened))) => self.opened(opened),
             Ok(Done::Opened(Err(error))) => self.not_opened(&error),
             Ok(Done::Refreshed(finished)) => self.settle(*finished, ticket),
-            Ok(Done::Looked(Ok((version, stored)))) => {
+            Ok(Done::Looked(Ok(version))) => {
                 self.store_is_there();
-                self.looked(version, stored);
+                self.looked(version);
             }
             Ok(Done::Looked(Err(error))) => self.store_is_away(&error),
             Ok(Done::Saved(result)) => self.saved(result),
             Err(error) => {
-                tracing::error!(connection = %self.shared.name, %error, "Work on the connection's tokens broke off.");
+                self.tell(&format!("Work on the connection's tokens broke off: {error}"));
                 let failure = self.context.failure("internal", "Work on the connection's tokens broke off; the agent tries again. Report this with the log.");
                 if matches!(self.state, TokenState::Refreshing { .. }) {
                     self.settle(
@@ -287,134 +323,10 @@ impl ConnectionTask {
         }
     }
 
-    fn opened(&mut self, stored: Arc<Stored>) {
-        self.opened = true;
-        self.note_unsaved();
-        let now = self.context.clock.now();
-        self.known = stored;
-        if let Some(mut held) = self.held(&self.known) {
-            let usable = held.usable_for(now, self.context.refresh.minimum_validity);
-            held.refresh_due = held.refresh_due.map(|due| opening::spread(due, now, usable, chance()));
-            self.go(|state| state.adopt(held));
-            if self.context.verifier_waits(&self.known) {
-                self.go(TokenState::reconsider);
-            }
-        } else {
-            self.go(TokenState::reconsider);
-        }
-        if !self.context.can_refresh(&self.known)
-            && let Some(marker) = self.context.recorded_denial(&self.known)
-        {
-            let failure = marker.failure.clone();
-            self.go(|state| state.park(failure));
-        }
-        self.publish(true, 0);
-    }
-
-    fn not_opened(&mut self, error: &StoreError) {
-        match self.context.store_trouble(error) {
-            Settled::Refused(failure) => {
-                if !matches!(self.state, TokenState::Refused { .. }) {
-                    tracing::error!(connection = %self.shared.name, reason = %failure.message, "The connection's token store cannot be used.");
-                }
-                let retry_at = failure.at.plus(STORE_RETRY);
-                self.go(|state| Ok(state.refuse(failure, Some(retry_at))));
-                let ticket = self.shared.wants().refuse_all();
-                self.publish(true, ticket);
-            }
-            Settled::TryLater { failure, .. } => self.wait_to_open(failure),
-            _ => {}
-        }
-    }
-
-    fn wait_to_open(&mut self, failure: TokenFailure) {
-        tracing::warn!(connection = %self.shared.name, reason = %failure.message, "The connection's token store cannot be opened yet.");
-        let now = failure.at;
-        let wait = |attempts| self.backoff(attempts);
-        let state = self.state.clone();
-        let waiting = state.begin(now, Cause::Operator).and_then(|state| state.later(None, failure, wait));
-        self.go(|_| waiting);
-        let ticket = self.shared.wants().refuse_all();
-        self.publish(true, ticket);
-    }
-
-    fn settle(&mut self, finished: Finished, ticket: u64) {
-        let outcome = finished.settled.outcome();
-        self.metrics.token_refresh(self.shared.name.as_str(), outcome);
-        if let Some(skew) = finished.clock_skew {
-            self.shared.set_clock_skew(skew);
-        }
-        if !matches!(finished.settled, Settled::Refreshed { .. } | Settled::Superseded(_)) {
-            self.shared.wants().forget_answer();
-        }
-        let cap = self.context.refresh.backoff_cap;
-        let base = self.context.refresh.backoff_base;
-        let wait = |attempts| backoff(base, cap, attempts, chance());
-        // Somebody decided to answer like this (a firewall, a captive portal, a wrong address): unlike an outage it does
-        // not end by itself, and asking more than once in five minutes is hammering.
-        let verdict_wait = |attempts| 2 * backoff(base, cap, attempts, chance());
-        match finished.settled {
-            Settled::Refreshed { stored, unsaved } => {
-                self.known = stored;
-                if let Some(error) = unsaved {
-                    tracing::error!(connection = %self.shared.name, %error, "The new token could not be saved. It is used from memory, and saving is tried again.");
-                }
-                self.note_unsaved();
-                self.hold_known();
-            }
-            Settled::Superseded(stored) => {
-                self.known = stored;
-                self.note_unsaved();
-                let usable = self.held(&self.known).is_some_and(|held| {
-                    held.is_usable(self.context.clock.now(), self.context.refresh.minimum_validity)
-                });
-                if usable {
-                    self.hold_known();
-                } else {
-                    let failure = self.context.failure("superseded", "Another agent has just changed the tokens of this connection; the agent tries again.");
-                    self.go(|state| state.later(None, failure, wait));
-                }
-            }
-            Settled::Denied { denial, stored } => {
-                self.known = stored;
-                self.log_failure(outcome, &denial.failure, denial.suberror.as_deref());
-                self.go(|state| state.denied(denial.needs_sign_in, denial.failure));
-            }
-            Settled::TryLater { after, failure } => {
-                self.log_failure(outcome, &failure, None);
-                if matches!(failure.code.as_str(), "answer_unusable" | "endpoint_redirects" | "proxy_refused")
-                {
-                    self.go(|state| state.later(after, failure, verdict_wait));
-                } else {
-                    self.go(|state| state.later(after, failure, wait));
-                }
-            }
-            Settled::Refused(failure) => {
-                self.log_failure(outcome, &failure, None);
-                self.opened = false;
-                let retry_at = failure.at.plus(STORE_RETRY);
-                self.go(|state| Ok(state.refuse(failure, Some(retry_at))));
-            }
-        }
-        self.look_at = self.context.clock.now().plus(LONGEST_SLEEP);
-        self.publish(true, ticket);
-        if matches!(self.state, TokenState::Valid { .. }) {
-            tracing::info!(connection = %self.shared.name, generation = self.shared.generation.map(crate::connection::Generation::number),
-                outcome, token_generation = self.known.generation,
-                fingerprint = %self.known.access.as_ref().map(|access| access.secret.fingerprint()).unwrap_or_default(),
-                expires_at = %self.known.access.as_ref().map_or_else(Timestamp::default, |access| access.expires_at),
-                "The connection has a new token.");
-        }
-    }
-
-    fn hold_known(&mut self) {
-        if let Some(held) = self.held(&self.known) {
-            self.go(|state| state.refreshed(held));
-        }
-    }
-
     pub(super) fn backoff(&self, attempts: u32) -> Duration {
-        backoff(self.context.refresh.backoff_base, self.context.refresh.backoff_cap, attempts, chance())
+        let wait =
+            backoff(self.context.refresh.backoff_base, self.context.refresh.backoff_cap, attempts, chance());
+        wait.max(self.least_pause())
     }
 
     pub(super) fn held(&self, stored: &Stored) -> Option<Held> {
@@ -437,10 +349,31 @@ impl ConnectionTask {
                 true
             }
             Err(error) => {
-                tracing::error!(connection = %self.shared.name, %error, "A token state move was not made.");
+                self.tell(&format!("A token state move was not made: {error}"));
                 false
             }
         }
+    }
+
+    /// Says something that may have to be said again and again.
+    pub(super) fn tell(&self, sentence: &str) {
+        if let Some(left_out) = self.context.repeats.admit(sentence) {
+            tracing::warn!(connection = %self.shared.name, left_out, "{sentence}");
+        }
+    }
+}
+
+/// Whether the work is to be begun again, and not at once.
+fn failed(done: &Result<Done, tokio::task::JoinError>) -> bool {
+    match done {
+        Ok(Done::Refreshed(finished)) => {
+            !matches!(finished.settled, Settled::Refreshed { .. } | Settled::Superseded(_))
+        }
+        Ok(Done::Opened(result)) => result.as_ref().map_or(true, |opened| opened.away.is_some()),
+        Ok(Done::Looked(result)) => result.is_err(),
+        Ok(Done::Saved(result)) => result.is_err(),
+        Ok(Done::Left) => false,
+        Err(_) => true,
     }
 }
 
@@ -452,3 +385,7 @@ async fn landed(flight: &mut Option<Flight>) -> (Result<Done, tokio::task::JoinE
     *flight = None;
     (done, ticket)
 }
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

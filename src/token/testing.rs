@@ -182,9 +182,31 @@ pub(super) fn drive_until(
     in_memory: Option<Arc<dyn InMemory>>,
     stop: CancellationToken,
 ) -> TokenHandle {
+    let worker = worker(connection, store, clock, refresh, places, in_memory, stop);
+    tokio::spawn(worker.task.run());
+    worker.handle
+}
+
+/// A connection's task before it runs.
+pub(super) struct Worker {
+    pub(super) task: ConnectionTask,
+    pub(super) handle: TokenHandle,
+    pub(super) context: Arc<Context>,
+}
+
+/// As [`drive_until`], without running it.
+pub(super) fn worker(
+    connection: &Arc<Connection>,
+    store: Arc<OpenStore>,
+    clock: Clock,
+    refresh: Refresh,
+    places: &Arc<Places>,
+    in_memory: Option<Arc<dyn InMemory>>,
+    stop: CancellationToken,
+) -> Worker {
     let TokenPlan::Kept(plan) = TokenPlan::make(&connection.auth, clock.now()) else { panic!("a kept plan") };
     let shared = Shared::new(&connection.name, None, &clock, true);
-    let context = Context {
+    let context = Arc::new(Context {
         connection: Arc::clone(connection),
         plan,
         store,
@@ -193,18 +215,18 @@ pub(super) fn drive_until(
         refresh,
         seat: places.seat(connection.auth.tenant.as_deref().unwrap_or_default()),
         proof: super::proof::ClientProof::of_process(),
+        repeats: Default::default(),
         in_memory,
-    };
+    });
     let task = ConnectionTask::new(
         Arc::clone(&shared),
-        Arc::new(context),
+        Arc::clone(&context),
         Metrics::new(),
         stop,
         Default::default(),
         Arc::new(tokio::sync::Semaphore::new(8)),
     );
-    tokio::spawn(task.run());
-    TokenHandle { shared }
+    Worker { task, handle: TokenHandle::new(shared), context }
 }
 
 /// One client for all tests: making one reads the host's trust roots.

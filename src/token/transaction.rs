@@ -11,16 +11,19 @@ use crate::clock::{Clock, Timestamp};
 use crate::connection::Connection;
 use crate::secret::{Secret, hex};
 use crate::settings::Refresh;
+use crate::telemetry::Repeats;
 
 use super::answer::{Denial, NewTokens, Outcome};
 use super::claims::read_claims;
 use super::endpoint::{self, ClientIdentity};
-use super::model::TokenFailure;
+use super::model::{TokenFailure, TokenGeneration};
 use super::places::Seat;
 use super::plan::{ANY_TENANT, Grant, KeptPlan};
 use super::proof::ClientProof;
 use super::state;
-use super::store::{DeniedMarker, OpenStore, StoreError, StoreLock, Stored, StoredAccess};
+use super::store::{
+    Committed, DeniedMarker, Lineage, OpenStore, StoreError, StoreLock, Stored, StoredAccess, seeds,
+};
 use super::turn::{NoTurn, Standing, Turn};
 use super::{advice, chance};
 
@@ -37,6 +40,8 @@ pub(super) struct Context {
     pub(super) seat: Seat,
     /// How the client proves itself beyond a secret.
     pub(super) proof: ClientProof,
+    /// What the log has been told already.
+    pub(super) repeats: Repeats,
     /// The token server of the model test, instead of the wire.
     #[cfg(test)]
     pub(super) in_memory: Option<Arc<dyn super::testing::InMemory>>,
@@ -99,6 +104,14 @@ pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask,
     Finished { settled, clock_skew }
 }
 
+/// The store during a transaction.
+#[derive(Clone, Copy)]
+struct Held<'a> {
+    lock: Option<&'a StoreLock>,
+    /// The number of what was read from it.
+    in_store: TokenGeneration,
+}
+
 impl Context {
     fn no_turn(&self, why: NoTurn) -> Settled {
         let (code, message) = match why {
@@ -126,44 +139,38 @@ impl Context {
             Ok(lock) => Some(lock),
             // A full or read-only disk keeps every process of this machine from committing, so nobody can be
             // overtaken; going on from memory keeps the connection alive until the disk is repaired.
-            Err(error @ StoreError::Failed { nobody_can_write: true, .. }) if known.generation > 0 => {
-                tracing::error!(connection = %self.connection.name, %error, "Refreshing without the store's lock.");
+            Err(error @ StoreError::Failed { nobody_can_write: true, .. }) if !known.is_empty() => {
+                if let Some(left_out) = self.repeats.admit("without the lock") {
+                    tracing::error!(connection = %self.connection.name, %error, left_out, "Refreshing without the store's lock.");
+                }
                 None
             }
             Err(error) => return Err(error),
         };
-        let (found, on_disk) = match standing.work(self.store.load(lock.is_some())).await {
-            // Nobody can get at the store, so nothing newer is there. What was there last counts: taken for 0, the store's
-            // own old token would pass for somebody's newer one when it is back, and the new one would be lost.
-            Err(StoreError::Failed { nobody_can_write: true, .. }) if lock.is_none() => {
-                (None, self.store.believed_generation(known.generation))
-            }
-            other => other?.map_or((None, 0), |found| (Some(Arc::new(found)), 0)),
+        let in_store = match standing.work(self.store.read(lock.is_some())).await {
+            // Nobody can get at the store, so nothing newer is there.
+            Err(StoreError::Failed { nobody_can_write: true, .. }) if lock.is_none() => 0,
+            other => other?,
         };
-        let on_disk = found.as_ref().map_or(on_disk, |found| found.generation);
-        if let Some(newer) = found.as_ref().filter(|found| self.is_newer(found, known))
-            && ask.claims.is_none()
-            && self.is_usable(newer)
-        {
-            return Ok(Settled::Superseded(Arc::clone(newer)));
+        // Also what a predecessor of this task could not save: its refresh token is the one that is still good.
+        let current = self.store.newest();
+        if !current.has_the_tokens_of(known) && ask.claims.is_none() && self.is_usable(&current) {
+            return Ok(Settled::Superseded(current));
         }
-        // Memory is ahead of the disk only while a commit is owed, or when the file was removed or rolled back.
-        let current = match found {
-            Some(found) if self.is_newer(&found, known) || found.generation == known.generation => found,
-            _ => Arc::clone(known),
-        };
-        self.ask_the_server(current, on_disk, lock.as_ref(), ask, skew, standing).await
+        self.ask_the_server(current, Held { lock: lock.as_ref(), in_store }, ask, skew, standing).await
     }
 
     async fn ask_the_server(
         &self,
         mut current: Arc<Stored>,
-        on_disk: u64,
-        lock: Option<&StoreLock>,
+        held: Held<'_>,
         ask: &Ask,
         skew: &mut Option<i64>,
         standing: &mut Standing<'_>,
     ) -> Result<Settled, StoreError> {
+        let lock = held.lock;
+        // Fixed before the request: a sibling that commits meanwhile gets the same number, and is not overwritten.
+        let generation = self.store.next_generation();
         let mut refused: Option<Denial> = None;
         for (index, grant) in self.plan.grants.iter().copied().enumerate() {
             if !self.is_possible(grant, &current, ask) {
@@ -182,8 +189,12 @@ impl Context {
                         Grant::AuthorizationCode => &self.with_verifier_spent(&current, None),
                         _ => &*current,
                     };
-                    let next = Arc::new(self.next(before, on_disk, tokens, asked_at));
-                    return self.commit(lock, on_disk, next).await;
+                    let next = self.next(before, generation, tokens, asked_at);
+                    return Ok(match self.store.commit(lock, held.in_store, Arc::new(next)).await {
+                        Committed::Saved(stored) => Settled::Refreshed { stored, unsaved: None },
+                        Committed::Owed(stored, error) => Settled::Refreshed { stored, unsaved: Some(error) },
+                        Committed::Overtaken(stored) => Settled::Superseded(stored),
+                    });
                 }
                 Outcome::TryLater { after, failure } => return Ok(Settled::TryLater { after, failure }),
                 Outcome::Denied(mut denial) => {
@@ -192,9 +203,18 @@ impl Context {
                     }
                     // Under a lock that all honour this finds nothing new; stores or writers without mutual exclusion
                     // exist, and a sibling's success must never be taken for the end of the sign-in.
-                    let again = self.store.load(lock.is_some()).await?.map(Arc::new);
-                    if let Some(newer) = again.filter(|again| self.is_newer(again, &current)) {
-                        return Ok(Settled::Superseded(newer));
+                    match self.store.read(lock.is_some()).await {
+                        Ok(_) => {
+                            let newest = self.store.newest();
+                            if !newest.has_the_tokens_of(&current) {
+                                return Ok(Settled::Superseded(newest));
+                            }
+                        }
+                        // The refusal stands all the same: sent again, the token would be refused again. A sibling's news
+                        // is found when the store is back, and ends the wait for a sign-in.
+                        Err(error) => {
+                            tracing::warn!(connection = %self.connection.name, %error, "The store could not be read again after the refusal.");
+                        }
                     }
                     if grant == Grant::AuthorizationCode && denial.needs_sign_in {
                         let refresh_token = current.refresh_token.clone();
@@ -205,14 +225,14 @@ impl Context {
                         current = Arc::new(self.mark_denied(&current, &denial));
                     }
                     if is_last || !denial.needs_sign_in {
-                        return Ok(self.denied(lock, on_disk, current, denial).await);
+                        return Ok(self.denied(held, current, denial).await);
                     }
                     refused = Some(denial);
                 }
             }
         }
         let denial = refused.unwrap_or_else(|| self.nothing_possible(&current));
-        Ok(self.denied(lock, on_disk, current, denial).await)
+        Ok(self.denied(held, current, denial).await)
     }
 
     async fn exchange(
@@ -289,36 +309,10 @@ impl Context {
         Ok(exchange.outcome)
     }
 
-    async fn commit(
-        &self,
-        lock: Option<&StoreLock>,
-        on_disk: u64,
-        next: Arc<Stored>,
-    ) -> Result<Settled, StoreError> {
-        match self.store.commit(lock, on_disk, &next).await {
-            Ok(()) => Ok(Settled::Refreshed { stored: next, unsaved: None }),
-            // Somebody committed without the lock: theirs is what all others use, so it is ours as well.
-            Err(StoreError::Superseded { .. }) => match self.store.load(true).await? {
-                Some(stored) => Ok(Settled::Superseded(Arc::new(stored))),
-                None => Ok(Settled::Refreshed { stored: next, unsaved: None }),
-            },
-            Err(error) => Ok(Settled::Refreshed { stored: next, unsaved: Some(error) }),
-        }
-    }
-
     /// Records the refusal; if that fails, a restart asks the server once more, which does no harm.
-    async fn denied(
-        &self,
-        lock: Option<&StoreLock>,
-        on_disk: u64,
-        current: Arc<Stored>,
-        denial: Denial,
-    ) -> Settled {
+    async fn denied(&self, held: Held<'_>, current: Arc<Stored>, denial: Denial) -> Settled {
         let worth_recording = current.denied.is_some() || self.plan.verifier.is_some();
-        if let (Some(lock), true) = (lock, worth_recording)
-            && current.generation == on_disk
-            && let Err(error) = self.store.write_back(lock, on_disk, &current).await
-        {
+        if worth_recording && let Err(error) = self.store.note(held.lock, held.in_store, &current).await {
             tracing::warn!(connection = %self.connection.name, %error, "The refusal could not be recorded in the store.");
         }
         Settled::Denied { denial, stored: current }
@@ -327,7 +321,7 @@ impl Context {
     pub(super) fn next(
         &self,
         current: &Stored,
-        on_disk: u64,
+        generation: TokenGeneration,
         tokens: NewTokens,
         asked_at: Timestamp,
     ) -> Stored {
@@ -340,7 +334,8 @@ impl Context {
             chance(),
         );
         Stored {
-            generation: current.generation.max(on_disk) + 1,
+            generation,
+            lineage: current.lineage.clone(),
             access: Some(StoredAccess {
                 secret: tokens.access_token,
                 obtained_at: asked_at,
@@ -356,16 +351,19 @@ impl Context {
     /// `OAuthVerifier` has been redeemed or refused: either way it is never sent again. Its tokens belong to another
     /// sign-in than the tokens before it.
     fn with_verifier_spent(&self, current: &Stored, refresh_token: Option<Secret>) -> Stored {
-        let seed = self.plan.verifier.as_ref().map(|verifier| verifier.fingerprint.clone());
-        Stored { refresh_token, seed, ..current.clone() }
+        let spent = self.plan.verifier.as_ref().map(|verifier| verifier.fingerprint.as_str());
+        // Only what was redeemed begins a new sign-in.
+        let lineage = match (spent, &refresh_token) {
+            (Some(spent), None) => Lineage::of_seed(spent, self.clock.now()).after(&current.lineage),
+            _ => current.lineage.clone(),
+        };
+        let seed = seeds(spent, current.seed.as_deref());
+        Stored { refresh_token, seed, lineage, ..current.clone() }
     }
 
     /// Whether `OAuthVerifier` is there and has not been sent yet.
     pub(super) fn verifier_waits(&self, stored: &Stored) -> bool {
-        self.plan
-            .verifier
-            .as_ref()
-            .is_some_and(|verifier| stored.seed.as_ref() != Some(&verifier.fingerprint))
+        self.plan.verifier.as_ref().is_some_and(|verifier| !stored.has_taken(&verifier.fingerprint))
     }
 
     fn mark_denied(&self, current: &Stored, denial: &Denial) -> Stored {
@@ -407,14 +405,6 @@ impl Context {
     /// Whether any way to a new token is open without a person.
     pub(super) fn can_refresh(&self, stored: &Stored) -> bool {
         self.plan.grants.iter().any(|grant| self.is_possible(*grant, stored, &Ask::default()))
-    }
-
-    pub(super) fn is_newer(&self, found: &Stored, known: &Stored) -> bool {
-        found.generation > known.generation
-            || self.store.is_overtaken_by(found.generation)
-            || (found.generation == known.generation
-                && found.refresh_token.is_some()
-                && found.refresh_token != known.refresh_token)
     }
 
     fn is_usable(&self, stored: &Stored) -> bool {

@@ -126,7 +126,7 @@ async fn a_sibling_s_success_is_used_a_hundred_times_of_a_hundred() {
         let posts = server.posts().len();
         server.next(Next::Hold);
         let asking = {
-            let handle = TokenHandle { shared: Arc::clone(&handle.shared) };
+            let handle = TokenHandle::new(handle.shared());
             tokio::spawn(async move { handle.refresh_now(PATIENCE).await })
         };
         until("our request is there", || server.posts().len() > posts).await;

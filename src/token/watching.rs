@@ -4,36 +4,53 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::LONGEST_SLEEP;
+
 use super::state::TokenState;
-use super::store::{StoreError, StoreVersion, Stored};
+use super::store::{Committed, StoreError, StoreVersion};
 use super::task::ConnectionTask;
 use super::transaction::Settled;
 
 /// The longest wait between attempts to save a token that the store could not take.
 const LONGEST_SAVE_WAIT: Duration = Duration::from_secs(4);
+/// The shortest wait before a store is looked at again that could not be read.
+const SOONEST_LOOK: Duration = Duration::from_secs(1);
 
 impl ConnectionTask {
-    pub(super) fn looked(&mut self, version: Option<StoreVersion>, stored: Option<Arc<Stored>>) {
+    pub(super) fn looked(&mut self, version: Option<StoreVersion>) {
         let vanished = version.is_none() && self.version.is_some();
         self.version = version;
-        let now = self.context.clock.now();
-        if vanished && matches!(self.state, TokenState::NeedsSignIn { .. }) {
+        self.looks_failed = 0;
+        if vanished
+            && matches!(self.state, TokenState::NeedsSignIn { .. })
+            && self.context.store.unsaved().is_none()
+        {
             // The operator removed the file to start over: the drop-in's tokens count again.
+            self.context.store.forget();
             self.opened = false;
             self.go(TokenState::reconsider);
             return self.publish(false, 0);
         }
-        let Some(stored) = stored else { return };
-        let same =
-            stored.generation <= self.known.generation && stored.refresh_token == self.known.refresh_token;
-        if same || stored.generation < self.known.generation {
+        self.take_news();
+    }
+
+    /// Follows what others have done to the tokens that all users of the store share: a sign-in, a sibling's commit, a
+    /// predecessor's refresh. A running flight finds it by itself.
+    pub(super) fn take_news(&mut self) {
+        let newest = self.context.store.newest();
+        if !self.opened || Arc::ptr_eq(&newest, &self.known) {
             return;
         }
-        self.known = stored;
+        let same = newest.has_the_tokens_of(&self.known) && newest.generation == self.known.generation;
+        self.known = newest;
         self.note_unsaved();
+        if same || self.known.is_empty() {
+            return self.publish(false, 0);
+        }
+        let now = self.context.clock.now();
         let usable =
             self.held(&self.known).filter(|held| held.is_usable(now, self.context.refresh.minimum_validity));
-        tracing::info!(connection = %self.shared.name, token_generation = self.known.generation, "The store has a newer token, from a sign-in or another agent.");
+        tracing::info!(connection = %self.shared.name, token_generation = self.known.generation, "There is a newer token, from a sign-in or another agent.");
         match usable {
             Some(held) => self.go(|state| state.adopt(held)),
             None => self.go(TokenState::reconsider),
@@ -43,6 +60,11 @@ impl ConnectionTask {
 
     pub(super) fn store_is_away(&mut self, error: &StoreError) {
         self.called = false;
+        // The version stays what it was, so that what could not be read now is read later.
+        let wait = self.backoff(self.looks_failed).clamp(SOONEST_LOOK, LONGEST_SLEEP);
+        self.looks_failed = self.looks_failed.saturating_add(1);
+        self.look_at = self.context.clock.now().plus(wait);
+        self.take_news();
         let (Settled::TryLater { failure, .. } | Settled::Refused(failure)) =
             self.context.store_trouble(error)
         else {
@@ -72,19 +94,16 @@ impl ConnectionTask {
         }
     }
 
-    pub(super) fn saved(&mut self, result: Result<(), StoreError>) {
+    pub(super) fn saved(&mut self, result: Result<Committed, StoreError>) {
         match result {
-            Ok(()) => tracing::info!(connection = %self.shared.name, "The token is saved now."),
-            // The look that is due now adopts what the others have stored.
-            Err(StoreError::Superseded { .. }) => {
-                self.known = Arc::new(Stored { generation: 0, ..(*self.known).clone() });
+            Ok(Committed::Saved(_)) => {
+                tracing::info!(connection = %self.shared.name, "The token is saved now.");
             }
-            Err(error) => {
-                tracing::warn!(connection = %self.shared.name, %error, "The token still cannot be saved.");
-            }
+            // What others have stored is taken over below.
+            Ok(_) => {}
+            Err(error) => self.tell(&format!("The token still cannot be saved: {error}")),
         }
-        self.version = None;
-        self.look_at = self.context.clock.now();
+        self.take_news();
         self.note_unsaved();
         self.publish(false, 0);
     }

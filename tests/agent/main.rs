@@ -13,6 +13,7 @@ mod drop_ins;
 mod fan_out;
 mod guard;
 mod limits;
+mod long_runs;
 mod memory;
 mod once;
 mod process;

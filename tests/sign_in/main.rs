@@ -10,6 +10,7 @@ mod command;
 mod device;
 mod flows;
 mod provider;
+mod second_person;
 #[path = "../agent/support.rs"]
 #[allow(dead_code, reason = "shared with the other tests of the binary")]
 mod support;

@@ -18,6 +18,7 @@ use crate::secret::Secret;
 use crate::token::advice::sign_in_command;
 use crate::token::handle::Shared;
 use crate::token::model::{ConnectionState, TokenFailure};
+use crate::token::succession::keeps_pending_sign_in;
 use crate::token::transaction::Context;
 
 /// All connections' sign-ins: the pending one, or the last one.
@@ -137,7 +138,7 @@ impl SignIns {
     pub(in crate::token) fn reconsider(&self, connections: &BTreeMap<ConnectionName, Arc<Connection>>) {
         self.desk().retain(|name, sign_in| {
             let now = connections.get(name);
-            if now.is_none_or(|now| !same_sign_in(&sign_in.context.connection, now)) {
+            if now.is_none_or(|now| !keeps_pending_sign_in(&sign_in.context.connection, now)) {
                 let failure = sign_in.context.failure(
                     "configuration_changed",
                     "The connection's configuration changed while the sign-in was pending. Start the sign-in again.",
@@ -201,9 +202,11 @@ impl SignIn {
     }
 
     /// Ends it from outside, unless the person has signed in already: that is stored, and the new configuration finds it.
+    /// Which of the two came first is decided in one move.
     fn end(&self, failure: TokenFailure) {
-        if self.stage() != Stage::Redeeming {
-            self.fail(failure);
+        let (name, code) = (&self.context.connection.name, failure.code.clone());
+        if self.go(|stage| stage.break_off(failure)).is_ok() {
+            tracing::warn!(connection = %name, code, "The sign-in was ended.");
             self.ended.cancel();
         }
     }
@@ -347,16 +350,4 @@ fn possible(connection: &Connection) -> Result<(), SignInError> {
         ));
     }
     Ok(())
-}
-
-/// Whether tokens of a sign-in that was begun for `before` are what `now` needs.
-fn same_sign_in(before: &Connection, now: &Connection) -> bool {
-    let asked = |connection: &Connection| {
-        let auth = &connection.auth;
-        (auth.client_id.clone(), auth.tenant.clone(), auth.scope.clone(), auth.scheme, auth.initiate)
-    };
-    asked(before) == asked(now)
-        && before.auth.sign_in.callback == now.auth.sign_in.callback
-        && before.endpoints == now.endpoints
-        && before.store == now.store
 }

@@ -17,3 +17,5 @@ mod wire;
 pub(super) use desk::{Drivers, SignIns};
 pub use model::{SignInError, SignInMethod, SignInRequest, SignInView};
 pub use protocol::consent_url;
+#[cfg(test)]
+pub(super) use settle::settle;

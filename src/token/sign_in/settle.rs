@@ -1,5 +1,6 @@
 //! From new tokens to a signed-in connection: store lock → re-read → durable commit → only then is the token known to
-//! anyone, as in a refresh. Never keeps the refresh token of an earlier sign-in, which may be another person's.
+//! anyone, as in a refresh. A store that cannot take them now gets them later. Never keeps the refresh token of an earlier
+//! sign-in, which may be another person's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use crate::clock::Timestamp;
 use crate::token::answer::NewTokens;
 use crate::token::claims::read_claims;
 use crate::token::handle::{Blocked, Shared, View};
-use crate::token::model::{TokenError, TokenFailure};
-use crate::token::store::{StoreError, Stored, StoredAccess};
+use crate::token::model::{TokenError, TokenFailure, TokenGeneration};
+use crate::token::store::{Committed, Lineage, StoreError, StoreLock, Stored, StoredAccess, seeds};
 use crate::token::transaction::{Context, Settled};
 
 use super::stage::SignedIn;
@@ -20,7 +21,7 @@ const ATTEMPTS: u32 = 3;
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Commits `tokens`, which were asked for at `asked_at`.
-pub(super) async fn settle(
+pub(in crate::token) async fn settle(
     context: Arc<Context>,
     shared: Arc<Shared>,
     tokens: NewTokens,
@@ -31,7 +32,8 @@ pub(super) async fn settle(
         attempt += 1;
         match commit(&context, &tokens, asked_at).await {
             Ok(committed) => break committed,
-            Err(StoreError::Superseded { .. } | StoreError::Busy(_)) if attempt < ATTEMPTS => {}
+            // Somebody else has signed in meanwhile; this person was later.
+            Err(StoreError::Superseded { .. }) if attempt < ATTEMPTS => {}
             Err(error) => return Err(failure(&context, &error)),
         }
     };
@@ -53,34 +55,61 @@ pub(super) async fn settle(
     Ok(signed_in)
 }
 
+/// What was in force before, and the new tokens.
 async fn commit(
     context: &Context,
     tokens: &NewTokens,
     asked_at: Timestamp,
-) -> Result<(Stored, Arc<Stored>), StoreError> {
-    let lock = match context.store.lock().await {
-        Ok(lock) => Some(lock),
-        // Nobody can write, so nobody can be overtaken; from memory the connection works until the disk is repaired.
-        Err(StoreError::Failed { nobody_can_write: true, .. }) => None,
-        Err(error) => return Err(error),
-    };
-    let found = context.store.load(lock.is_some()).await?.unwrap_or_default();
-    let on_disk = found.generation;
-    let before = match context.store.unsaved() {
-        Some(unsaved) if unsaved.generation > on_disk => (*unsaved).clone(),
-        _ => found,
-    };
-    let bare = Stored { refresh_token: None, denied: None, ..before.clone() };
-    let next = Arc::new(context.next(&bare, on_disk, tokens.clone(), asked_at));
-    match context.store.commit(lock.as_ref(), on_disk, &next).await {
-        Ok(()) => {}
-        Err(error @ StoreError::Superseded { .. }) => return Err(error),
+) -> Result<(Arc<Stored>, Arc<Stored>), StoreError> {
+    let store = &context.store;
+    let mut trouble = None;
+    let (lock, in_store) = match lock_and_read(context).await {
+        Ok((lock, in_store)) => (Some(lock), in_store),
+        Err(error @ StoreError::Refused(_)) => return Err(error),
+        // These tokens cost a person's time, and the code that brought them is spent.
         Err(error) => {
-            tracing::error!(connection = %context.connection.name, %error, "The sign-in could not be saved. It is used from memory, and saving is tried again.");
-            context.store.announce();
+            trouble = Some(error);
+            (None, 0)
         }
+    };
+    let before = store.newest();
+    // What stands in the drop-in is older than this sign-in, also where the store was never read.
+    let pasted = context.plan.fingerprints();
+    let bare = Stored {
+        refresh_token: None,
+        denied: None,
+        seed: seeds(pasted.as_deref(), before.seed.as_deref()),
+        lineage: Lineage::begin(context.clock.now()).after(&before.lineage),
+        ..(*before).clone()
+    };
+    let next = Arc::new(context.next(&bare, store.next_generation(), tokens.clone(), asked_at));
+    let committed = match trouble {
+        Some(error) => store.keep(&next, error),
+        None => store.commit(lock.as_ref(), in_store, next).await,
+    };
+    match committed {
+        Committed::Saved(next) => Ok((before, next)),
+        Committed::Owed(next, error) => {
+            tracing::error!(connection = %context.connection.name, %error, "The sign-in could not be saved. It is used from memory, and saving is tried again.");
+            Ok((before, next))
+        }
+        Committed::Overtaken(_) => Err(StoreError::Superseded { found: store.newest().generation }),
     }
-    Ok((before, next))
+}
+
+/// The store's lock, waiting some time for a store that is busy, and the number of what is there.
+async fn lock_and_read(context: &Context) -> Result<(StoreLock, TokenGeneration), StoreError> {
+    let mut attempt = 0;
+    let lock = loop {
+        attempt += 1;
+        match context.store.lock().await {
+            Ok(lock) => break lock,
+            Err(StoreError::Busy(_)) if attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+        }
+    };
+    let in_store = context.store.read(true).await?;
+    Ok((lock, in_store))
 }
 
 fn failure(context: &Context, error: &StoreError) -> TokenFailure {

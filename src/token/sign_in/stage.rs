@@ -36,7 +36,7 @@ pub(super) struct Prompt {
 
 /// Who signed in.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct SignedIn {
+pub(in crate::token) struct SignedIn {
     pub(super) account: Option<String>,
     /// Whose tokens were there before, when that was somebody else.
     pub(super) previous_account: Option<String>,
@@ -124,6 +124,11 @@ impl Stage {
         if self.is_pending() { Ok(Self::Failed { failure }) } else { Err(self.illegal("fail")) }
     }
 
+    /// What it was begun for has changed. Not once the person has signed in: the code is spent, and its tokens are stored.
+    pub(super) fn break_off(self, failure: TokenFailure) -> Result<Self, IllegalMove> {
+        if self.is_waiting() { Ok(Self::Failed { failure }) } else { Err(self.illegal("break_off")) }
+    }
+
     /// Somebody who may use the control port wants no more of it.
     pub(super) fn cancel(self) -> Result<Self, IllegalMove> {
         if self.is_waiting() { Ok(Self::Cancelled) } else { Err(self.illegal("cancel")) }
@@ -187,6 +192,7 @@ mod tests {
             ("accept", ["-", "redeeming", "redeeming", "-", "-", "-", "-", "-"]),
             ("finish", ["-", "-", "-", "done", "-", "-", "-", "-"]),
             ("fail", ["failed", "failed", "failed", "failed", "-", "-", "-", "-"]),
+            ("break_off", ["failed", "failed", "failed", "-", "-", "-", "-", "-"]),
             ("cancel", ["cancelled", "cancelled", "cancelled", "-", "-", "-", "-", "-"]),
             ("expire", ["-", "expired", "expired", "-", "-", "-", "-", "-"]),
         ];
@@ -199,6 +205,7 @@ mod tests {
                     "accept" => stage.accept(),
                     "finish" => stage.finish(SignedIn::default()),
                     "fail" => stage.fail(failure()),
+                    "break_off" => stage.break_off(failure()),
                     "cancel" => stage.cancel(),
                     _ => stage.expire(),
                 };

@@ -1,5 +1,11 @@
 //! The bytes of a token file: a small readable frame (format, version, owner, which key) around sealed contents.
 //! The frame's owner is bound into the seal, so a file copied under another connection's name does not open.
+//!
+//! Format 2 adds the lineage: which sign-in the tokens come from, a name made at random when the sign-in was stored (or
+//! the fingerprint of pasted tokens), when it began, and which ones it replaced. Format 1 is read as before: its lineage is taken from
+//! the fingerprints of the pasted tokens that it remembers, and the next commit writes format 2. Agents that know only
+//! format 1 refuse format 2, because their next commit would drop the lineage and with it the knowledge whose tokens are
+//! newer.
 
 use aws_lc_rs::aead::{Aad, Nonce};
 use base64::Engine;
@@ -11,12 +17,12 @@ use crate::clock::Timestamp;
 use crate::secret::Secret;
 
 use super::key::StoreKey;
-use super::{DeniedMarker, Stored, StoredAccess};
+use super::{DeniedMarker, Lineage, Stored, StoredAccess};
 use crate::token::model::TokenFailure;
 
 const FORMAT: &str = "o365-agent-tokens";
 /// Raised when an older agent could misread a newer file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why bytes did not open.
 #[derive(Debug, PartialEq, Eq)]
@@ -121,6 +127,16 @@ struct Contents<T> {
     refresh_token: Option<T>,
     seed: Option<T>,
     denied: Option<Denied>,
+    /// Absent in format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lineage: Option<Line>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    id: String,
+    began_ms: i64,
+    replaced: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -167,14 +183,24 @@ impl<'a> From<&'a Stored> for Contents<&'a str> {
                 at_ms: marker.failure.at.as_millis(),
                 claims: marker.claims.clone(),
             }),
+            lineage: Some(Line {
+                id: stored.lineage.id().to_owned(),
+                began_ms: stored.lineage.began().as_millis(),
+                replaced: stored.lineage.replaced().to_vec(),
+            }),
         }
     }
 }
 
 impl From<Contents<String>> for Stored {
     fn from(contents: Contents<String>) -> Self {
+        let lineage = match contents.lineage {
+            Some(line) => Lineage::from_parts(line.id, Timestamp::from_millis(line.began_ms), line.replaced),
+            None => Lineage::of_first_format(contents.seed.as_deref()),
+        };
         Self {
             generation: contents.generation,
+            lineage,
             access: contents.access.map(|access| StoredAccess {
                 secret: Secret::from(access.token),
                 obtained_at: Timestamp::from_millis(access.obtained_at_ms),

@@ -1,7 +1,9 @@
 //! What the Test of a connection says about its store: tried out for real, told without a secret.
 
+use crate::clock::Timestamp;
+
 use super::super::model::TokenGeneration;
-use super::{OpenStore, StoreError};
+use super::{OpenStore, StoreError, Stored};
 
 /// How a connection's token store fares.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -50,10 +52,10 @@ impl StoreReport {
 }
 
 /// Reads, locks and writes back the store of the connection `owner`.
-pub(in crate::token) async fn inspect(store: &OpenStore, owner: &str) -> StoreReport {
+pub(in crate::token) async fn inspect(store: &OpenStore, owner: &str, now: Timestamp) -> StoreReport {
     let mut report = StoreReport { place: store.place(), ..StoreReport::not_used() };
     (report.readable, report.lockable, report.writable) = (false, false, false);
-    if let Err(error) = try_out(store, owner, &mut report).await {
+    if let Err(error) = try_out(store, owner, now, &mut report).await {
         report.problem = Some(error.to_string());
     } else if store.unsaved().is_some() {
         report.problem =
@@ -62,7 +64,12 @@ pub(in crate::token) async fn inspect(store: &OpenStore, owner: &str) -> StoreRe
     report
 }
 
-async fn try_out(store: &OpenStore, owner: &str, report: &mut StoreReport) -> Result<(), StoreError> {
+async fn try_out(
+    store: &OpenStore,
+    owner: &str,
+    now: Timestamp,
+    report: &mut StoreReport,
+) -> Result<(), StoreError> {
     let looked = store.load(false).await;
     report.readable = looked.is_ok();
     looked?;
@@ -76,7 +83,7 @@ async fn try_out(store: &OpenStore, owner: &str, report: &mut StoreReport) -> Re
         report.has_refresh_token = stored.refresh_token.is_some();
     }
     // The same contents once more: proves that the next refresh can be committed, and changes nothing.
-    let stored = stored.unwrap_or_default();
+    let stored = stored.unwrap_or_else(|| Stored::claim(now));
     let generation = stored.generation;
     store.write_back(&lock, generation, &stored).await?;
     report.writable = true;

@@ -5,6 +5,8 @@ mod envelope;
 mod file;
 mod inspect;
 mod key;
+mod known;
+mod lineage;
 mod memory;
 mod offline;
 mod open;
@@ -27,9 +29,12 @@ pub(super) use file::FileStore;
 pub use inspect::StoreReport;
 pub(super) use inspect::inspect;
 pub(super) use key::KeyRing;
+pub(super) use lineage::{Lineage, seeds};
 pub(super) use memory::MemoryStore;
 pub use offline::{Listed, Offline};
-pub(super) use open::{OpenStore, Shelf};
+#[cfg(test)]
+pub(super) use offline::{Newness, put};
+pub(super) use open::{Committed, OpenStore, Shelf};
 use postgres::{Database, PostgresStore};
 
 /// A place where one connection's tokens are kept. Async in shape; file work happens off the async threads.
@@ -128,14 +133,29 @@ impl fmt::Debug for StoreLock {
 /// One connection's tokens as kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stored {
-    /// Grows by one with each new token; 0 only when the store has been claimed but no token was ever there.
+    /// Grows with each new token; 0 only when the store has been claimed but no token was ever there.
     pub(super) generation: TokenGeneration,
+    /// Which sign-in the tokens come from, and which ones that replaced.
+    pub(super) lineage: Lineage,
     pub(super) access: Option<StoredAccess>,
     pub(super) refresh_token: Option<Secret>,
     /// The fingerprint of the drop-in's tokens that were taken over last.
     pub(super) seed: Option<String>,
     /// The refresh token that the server refused last.
     pub(super) denied: Option<DeniedMarker>,
+}
+
+impl Stored {
+    /// What claims a store that nothing was ever kept in.
+    pub(super) fn claim(now: Timestamp) -> Self {
+        Self { lineage: Lineage::begin(now), ..Self::default() }
+    }
+
+    /// Whether the server has refused the very refresh token that is in it.
+    fn is_refused(&self) -> bool {
+        let refused = self.denied.as_ref().map(|marker| marker.refresh_token.as_str());
+        refused.is_some() && refused == self.refresh_token.as_ref().map(Secret::fingerprint).as_deref()
+    }
 }
 
 /// An access token as kept.

@@ -12,9 +12,10 @@ use crate::connection::{Connection, StoreLocation};
 use crate::files;
 use crate::settings::{Backend, Settings};
 use crate::token::model::TokenGeneration;
+use crate::token::plan::fingerprints_of;
 
 use super::key::{StoreKey, beside};
-use super::{FileStore, KeyRing, OpenStore, Shelf, Stored, envelope, file};
+use super::{Committed, FileStore, KeyRing, Lineage, OpenStore, Shelf, Stored, envelope, file, seeds};
 
 /// What an export file calls itself.
 const EXPORT_FORMAT: &str = "o365-agent-tokens-export";
@@ -150,7 +151,10 @@ impl Offline {
         let mut lines = Vec::new();
         for (connection, stored) in planned {
             let store = shelf.open(connection);
-            let generation = put(&store, stored, Newness::AlwaysNewer)
+            // What stands in the drop-in is older than what a person imports.
+            let seed = fingerprints_of(&connection.auth, self.clock.now());
+            let stored = Stored { seed: seeds(stored.seed.as_deref(), seed.as_deref()), ..stored };
+            let generation = put(&store, stored, Newness::AlwaysNewer(self.clock.now()))
                 .await
                 .map_err(|why| format!("{}: {why}", connection.name))?;
             lines.push(format!("{}: token {generation} in {}", connection.name, store.place()));
@@ -308,19 +312,30 @@ impl Offline {
 
 /// How tokens stand to those that are there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Newness {
-    /// They replace them, because a person says so.
-    AlwaysNewer,
+pub(in crate::token) enum Newness {
+    /// They replace them, because a person says so, now.
+    AlwaysNewer(Timestamp),
     /// They replace only older ones.
     MustBeNewer,
 }
 
-async fn put(store: &OpenStore, mut stored: Stored, newness: Newness) -> Result<TokenGeneration, String> {
+pub(in crate::token) async fn put(
+    store: &OpenStore,
+    mut stored: Stored,
+    newness: Newness,
+) -> Result<TokenGeneration, String> {
     let lock = store.lock().await.map_err(|error| error.to_string())?;
     let found = store.load(true).await.map_err(|error| error.to_string())?;
     let there = found.as_ref().map_or(0, |found| found.generation);
     match newness {
-        Newness::AlwaysNewer => stored.generation = stored.generation.max(there + 1),
+        // A running agent may know the tokens that were here, or those that the export was made from.
+        Newness::AlwaysNewer(now) => {
+            stored.generation = stored.generation.max(there + 1);
+            let found = found.unwrap_or_default();
+            let replaced = found.lineage.after(&stored.lineage);
+            stored.lineage = Lineage::begin(now).after(&replaced);
+            stored.seed = seeds(stored.seed.as_deref(), found.seed.as_deref());
+        }
         Newness::MustBeNewer if there < stored.generation => {}
         Newness::MustBeNewer => {
             let found = found.unwrap_or_default();
@@ -334,7 +349,12 @@ async fn put(store: &OpenStore, mut stored: Stored, newness: Newness) -> Result<
             ));
         }
     }
-    let generation = stored.generation;
-    store.commit(Some(&lock), there, &Arc::new(stored)).await.map_err(|error| error.to_string())?;
-    Ok(generation)
+    match store.commit(Some(&lock), there, Arc::new(stored)).await {
+        Committed::Saved(saved) => Ok(saved.generation),
+        Committed::Owed(_, error) => Err(error.to_string()),
+        Committed::Overtaken(_) => Err(format!(
+            "{} was changed meanwhile by somebody who takes no lock. Repeat the command.",
+            store.place()
+        )),
+    }
 }

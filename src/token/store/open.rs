@@ -1,5 +1,5 @@
-//! Stores in use: which store a connection has, shared over reloads, and the new token that a failing store has not
-//! taken yet. Decides no refresh.
+//! Stores in use: which store a connection has, shared over reloads, and how new tokens get into it. Decides no refresh,
+//! and never puts less in the place of more (`known` says what is less).
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,60 +14,158 @@ use crate::settings::{Backend, Settings};
 use crate::token::model::TokenGeneration;
 
 use super::key::StoreKey;
+use super::known::Known;
 use super::postgres::rekey;
 use super::{Database, FileStore, KeyRing, MemoryStore, PostgresStore, Store, StoreError, StoreLock, Stored};
+
+/// How often a commit is made again over contents that are less than what was read.
+const COMMITS: u32 = 3;
 
 /// A store in use.
 #[derive(Debug)]
 pub(in crate::token) struct OpenStore {
     store: Arc<dyn Store>,
-    /// Counts commits made through this value and signals of the store itself, to wake all users of it.
-    commits: watch::Sender<u64>,
-    /// The newest tokens, when the store could not take them, and the generation they were to replace. What is on disk
-    /// then is the previous refresh token, or what somebody else has committed since.
-    unsaved: Mutex<Option<(Arc<Stored>, TokenGeneration)>>,
+    /// Counts changes made through this value and signals of the store itself, to wake all users of it.
+    news: watch::Sender<u64>,
+    /// Outlives the tasks that use the store: a reload hands over what its predecessor could not save.
+    known: Mutex<Known>,
+}
+
+/// What became of new tokens.
+#[derive(Debug)]
+pub(in crate::token) enum Committed {
+    /// They are durable.
+    Saved(Arc<Stored>),
+    /// They are in force, and the store has still to take them.
+    Owed(Arc<Stored>, StoreError),
+    /// Somebody else's tokens are newer, and in force.
+    Overtaken(Arc<Stored>),
 }
 
 impl OpenStore {
     /// Puts `store` into use.
     pub(in crate::token) fn new(store: Arc<dyn Store>) -> Self {
-        Self { commits: store.signal(), store, unsaved: Mutex::new(None) }
+        Self { news: store.signal(), store, known: Mutex::default() }
     }
 
-    pub(in crate::token) async fn load(&self, locked: bool) -> Result<Option<Stored>, StoreError> {
-        self.store.load(locked).await
+    /// The newest tokens that this process knows of, in the store or owed to it.
+    pub(in crate::token) fn newest(&self) -> Arc<Stored> {
+        self.known().newest()
+    }
+
+    /// Tokens that the store has not taken yet.
+    pub(in crate::token) fn unsaved(&self) -> Option<Arc<Stored>> {
+        self.known().owed()
+    }
+
+    /// Whether nothing at all was in the store at the last look, not even a claim.
+    pub(in crate::token) fn is_vacant(&self) -> bool {
+        self.known().is_vacant()
+    }
+
+    /// The number of the next tokens, which is above all that were seen.
+    pub(in crate::token) fn next_generation(&self) -> TokenGeneration {
+        self.known().next_generation()
     }
 
     pub(in crate::token) async fn lock(&self) -> Result<StoreLock, StoreError> {
         self.store.lock().await
     }
 
-    /// Commits `next`, or keeps it as unsaved when the store cannot take it now.
+    /// What is in the store. Takes no note of it.
+    pub(in crate::token) async fn load(&self, locked: bool) -> Result<Option<Stored>, StoreError> {
+        self.store.load(locked).await
+    }
+
+    /// Looks into the store without its lock and takes note of what is there.
+    pub(in crate::token) async fn look(&self) -> Result<(), StoreError> {
+        let before = self.known().changes();
+        let found = self.store.load(false).await?;
+        let mut known = self.known();
+        // What was read while somebody here has committed may be what was there before that commit.
+        if known.changes() == before {
+            known.found(found);
+        }
+        Ok(())
+    }
+
+    /// Looks into the store under its lock and takes note of what is there: the number of the contents, 0 without any.
+    pub(in crate::token) async fn read(&self, locked: bool) -> Result<TokenGeneration, StoreError> {
+        let found = self.store.load(locked).await?;
+        let generation = found.as_ref().map_or(0, |found| found.generation);
+        self.known().found(found);
+        Ok(generation)
+    }
+
+    /// Makes `next` the tokens in force, and durable if the store can take them now. `expected` is the number of what
+    /// was read. From its first instant on the tokens are known to all users of the store, so that nothing is lost with
+    /// this future.
     pub(in crate::token) async fn commit(
         &self,
         lock: Option<&StoreLock>,
-        expected: TokenGeneration,
-        next: &Arc<Stored>,
-    ) -> Result<(), StoreError> {
-        let result = match lock {
-            Some(lock) => self.store.commit(lock, expected, next).await,
-            None => Err(StoreError::Failed {
-                message: format!(
-                    "{}: the store cannot be locked, so nothing can be written to it.",
-                    self.place()
-                ),
-                nobody_can_write: true,
-            }),
-        };
-        let keep = match &result {
-            Ok(()) | Err(StoreError::Superseded { .. }) => None,
-            Err(_) => Some((Arc::clone(next), expected)),
-        };
-        *self.unsaved_slot() = keep;
-        if result.is_ok() {
-            self.commits.send_modify(|count| *count += 1);
+        mut expected: TokenGeneration,
+        next: Arc<Stored>,
+    ) -> Committed {
+        if !self.known().owe(&next) {
+            return Committed::Overtaken(self.newest());
         }
-        result
+        let Some(lock) = lock else {
+            let message =
+                format!("{}: the store cannot be locked, so nothing can be written to it.", self.place());
+            return self.owed(StoreError::Failed { message, nobody_can_write: true });
+        };
+        let mut why = StoreError::Superseded { found: expected };
+        for _ in 0..COMMITS {
+            let next = self.known().numbered_above(expected);
+            match self.store.commit(lock, expected, &next).await {
+                Ok(()) => {
+                    self.known().saved(&next);
+                    self.announce();
+                    return Committed::Saved(next);
+                }
+                // Another writer, one that knows no lock, or an operator.
+                Err(error @ StoreError::Superseded { .. }) => why = error,
+                Err(error) => return self.owed(error),
+            }
+            match self.read(true).await {
+                Ok(found) => expected = found,
+                Err(error) => return self.owed(error),
+            }
+            if self.unsaved().is_none() {
+                self.announce();
+                return Committed::Overtaken(self.newest());
+            }
+        }
+        self.owed(why)
+    }
+
+    fn owed(&self, error: StoreError) -> Committed {
+        self.announce();
+        Committed::Owed(self.newest(), error)
+    }
+
+    /// Keeps `next` in memory, in force and to be saved later, because `error` kept the store from being locked.
+    pub(in crate::token) fn keep(&self, next: &Arc<Stored>, error: StoreError) -> Committed {
+        if self.known().owe(next) { self.owed(error) } else { Committed::Overtaken(self.newest()) }
+    }
+
+    /// Notes something beside the newest tokens, and records it in the store when the store holds these very tokens and
+    /// its lock is at hand.
+    pub(in crate::token) async fn note(
+        &self,
+        lock: Option<&StoreLock>,
+        expected: TokenGeneration,
+        same: &Arc<Stored>,
+    ) -> Result<(), StoreError> {
+        self.known().note(same);
+        let (Some(lock), None) = (lock, self.unsaved()) else { return Ok(()) };
+        // An emptied store is not filled again by a refusal.
+        if self.is_vacant() {
+            return Ok(());
+        }
+        self.store.commit(lock, expected, same).await?;
+        self.known().saved(same);
+        Ok(())
     }
 
     /// Writes what is kept once more, for a test; unsaved tokens stay what they are.
@@ -80,46 +178,37 @@ impl OpenStore {
         self.store.commit(lock, expected, same).await
     }
 
-    /// Tokens that the store has not taken yet.
-    pub(in crate::token) fn unsaved(&self) -> Option<Arc<Stored>> {
-        self.unsaved_slot().as_ref().map(|(unsaved, _)| Arc::clone(unsaved))
-    }
-
-    /// Whether somebody else has committed since this process could not: then theirs counts, whatever the numbers say.
-    /// Counting generations alone, a token owed from before would replace a newer sign-in.
-    pub(in crate::token) fn is_overtaken_by(&self, found: TokenGeneration) -> bool {
-        self.unsaved_slot().as_ref().is_some_and(|(_, replaces)| found > *replaces)
-    }
-
-    /// What is on disk as far as this process knows, when it cannot look: what an owed token was to replace, else `known`.
-    pub(in crate::token) fn believed_generation(&self, known: TokenGeneration) -> TokenGeneration {
-        self.unsaved_slot().as_ref().map_or(known, |(_, replaces)| *replaces)
-    }
-
     /// Takes the contents out of use.
     pub(in crate::token) async fn retire(&self, lock: &StoreLock) -> Result<(), StoreError> {
         self.store.retire(lock).await
     }
 
-    /// Tries again to make unsaved tokens durable; a store that has moved on meanwhile wins.
-    pub(in crate::token) async fn save_unsaved(&self) -> Result<(), StoreError> {
-        let Some(unsaved) = self.unsaved() else { return Ok(()) };
-        let lock = self.lock().await?;
-        let found = self.load(true).await?.map_or(0, |stored| stored.generation);
-        if self.is_overtaken_by(found) || found >= unsaved.generation {
-            *self.unsaved_slot() = None;
-            return Err(StoreError::Superseded { found });
+    /// The operator has emptied the store to start over.
+    pub(in crate::token) fn forget(&self) {
+        self.known().forget();
+    }
+
+    /// Tries again to make unsaved tokens durable; somebody else's newer ones win.
+    pub(in crate::token) async fn save_unsaved(&self) -> Result<Committed, StoreError> {
+        if self.unsaved().is_none() {
+            return Ok(Committed::Overtaken(self.newest()));
         }
-        self.commit(Some(&lock), found, &unsaved).await
+        let lock = self.lock().await?;
+        let expected = self.read(true).await?;
+        let Some(unsaved) = self.unsaved() else { return Ok(Committed::Overtaken(self.newest())) };
+        match self.commit(Some(&lock), expected, unsaved).await {
+            Committed::Owed(_, error) => Err(error),
+            done => Ok(done),
+        }
     }
 
     pub(in crate::token) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.commits.subscribe()
+        self.news.subscribe()
     }
 
     /// Wakes the users of this store: it holds, or owes, something that they did not bring.
-    pub(in crate::token) fn announce(&self) {
-        self.commits.send_modify(|count| *count += 1);
+    fn announce(&self) {
+        self.news.send_modify(|count| *count += 1);
     }
 
     pub(in crate::token) async fn version(&self) -> Result<Option<super::StoreVersion>, StoreError> {
@@ -130,8 +219,8 @@ impl OpenStore {
         self.store.place()
     }
 
-    fn unsaved_slot(&self) -> std::sync::MutexGuard<'_, Option<(Arc<Stored>, TokenGeneration)>> {
-        self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -42,6 +42,8 @@ fn stored(generation: u64) -> Stored {
                 retry_at: None,
             },
         }),
+        lineage: Lineage::of_seed("new", Timestamp::from_millis(1_700_000_000_321))
+            .after(&Lineage::of_seed("old", Timestamp::default())),
     }
 }
 
@@ -61,7 +63,7 @@ async fn commit(store: &dyn Store, expected: u64, next: u64) -> Result<(), Store
 fn assert_same(left: &Stored, right: &Stored) {
     assert_eq!(left.generation, right.generation);
     assert_eq!(left.refresh_token, right.refresh_token);
-    assert_eq!((&left.seed, &left.denied), (&right.seed, &right.denied));
+    assert_eq!((&left.seed, &left.denied, &left.lineage), (&right.seed, &right.denied, &right.lineage));
     let dates = |stored: &Stored| {
         let access = stored.access.as_ref().unwrap();
         (access.secret.clone(), access.obtained_at, access.expires_at, access.refresh_due)
@@ -154,7 +156,7 @@ async fn an_unreadable_file_is_set_aside_under_the_lock_only() {
     let mut flipped = whole.clone();
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
-    let newer = String::from_utf8(whole.clone()).unwrap().replace("\"version\": 1", "\"version\": 2");
+    let newer = String::from_utf8(whole.clone()).unwrap().replace("\"version\": 2", "\"version\": 3");
     for bad in [&b""[..], &whole[..whole.len() / 2], &flipped, b"[]", b"\0\0\0\0"] {
         files::write_private(&path, bad).unwrap();
         assert!(matches!(store.load(false).await, Err(StoreError::Corrupt(_))));

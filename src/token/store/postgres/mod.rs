@@ -39,25 +39,33 @@ const LOAD: &str =
     "SELECT generation, changes, contents FROM o365_agent_tokens WHERE group_name = $1 AND connection = $2";
 const VERSION: &str = "SELECT generation, changes FROM o365_agent_tokens
     WHERE group_name = $1 AND connection = $2 AND contents IS NOT NULL";
-/// Commits, gives the lease back and tells the others, in one statement.
+/// Commits, gives the lease back and tells the others, in one statement. Contents of the same generation (a recorded
+/// refusal, the test of a connection) are no state that a person would go back to, so what was there before stays.
 const COMMIT: &str = "WITH done AS (
         UPDATE o365_agent_tokens
-        SET generation = $5, contents = $6, previous = contents, changes = changes + 1,
+        SET generation = $5, contents = $6, changes = changes + 1,
+            previous = CASE WHEN generation = $5 THEN previous ELSE contents END,
             updated_at = clock_timestamp(), owner = NULL, lease_until = NULL
         WHERE group_name = $1 AND connection = $2 AND owner = $3 AND generation = $4
             AND lease_until > clock_timestamp()
         RETURNING 1)
     SELECT pg_notify($7, $8) FROM done";
-const RETIRE: &str = "UPDATE o365_agent_tokens
-    SET previous = contents, contents = NULL, generation = 0, changes = changes + 1
-    WHERE group_name = $1 AND connection = $2 AND owner = $3";
+const RETIRE: &str = "WITH done AS (
+        UPDATE o365_agent_tokens
+        SET previous = contents, contents = NULL, generation = 0, changes = changes + 1
+        WHERE group_name = $1 AND connection = $2 AND owner = $3
+        RETURNING 1)
+    SELECT pg_notify($4, $5) FROM done";
 const SET_ASIDE: &str = "WITH bad AS (
         SELECT contents FROM o365_agent_tokens WHERE group_name = $1 AND connection = $2 AND contents = $3),
     kept AS (
         INSERT INTO o365_agent_set_aside (group_name, connection, contents, reason)
-        SELECT $1, $2, contents, $4 FROM bad)
-    UPDATE o365_agent_tokens SET contents = NULL, generation = 0, changes = changes + 1
-    WHERE group_name = $1 AND connection = $2 AND contents = $3";
+        SELECT $1, $2, contents, $4 FROM bad),
+    done AS (
+        UPDATE o365_agent_tokens SET contents = NULL, generation = 0, changes = changes + 1
+        WHERE group_name = $1 AND connection = $2 AND contents = $3
+        RETURNING 1)
+    SELECT pg_notify($5, $6) FROM done";
 
 /// One connection's row.
 #[derive(Debug)]
@@ -110,6 +118,11 @@ impl PostgresStore {
         [(&self.database.group, Type::TEXT), (&self.connection, Type::TEXT)]
     }
 
+    /// What tells the other agents of a change.
+    fn notice(&self) -> [Parameter<'_>; 2] {
+        [(&CHANNEL, Type::TEXT), (&self.mark, Type::TEXT)]
+    }
+
     async fn open(&self, row: &Row, key: &StoreKey, locked: bool) -> Result<Option<Stored>, StoreError> {
         let (generation, contents) = (generation_of(row), text_of(row));
         let Some(contents) = contents else { return Ok(None) };
@@ -136,9 +149,10 @@ impl PostgresStore {
             return Err(StoreError::Corrupt(format!("{}: the row cannot be read: {why}.", self.place())));
         }
         let [group, connection] = self.row_key();
-        self.database
-            .query(SET_ASIDE, &[group, connection, (&contents, Type::TEXT), (&why, Type::TEXT)])
-            .await?;
+        let [channel, mark] = self.notice();
+        let bad: [Parameter<'_>; 2] = [(&contents, Type::TEXT), (&why, Type::TEXT)];
+        let [bad, reason] = bad;
+        self.database.query(SET_ASIDE, &[group, connection, bad, reason, channel, mark]).await?;
         tracing::error!(connection = %self.connection, place = %self.place(), reason = %why,
             "The stored tokens cannot be read. They were set aside in table o365_agent_set_aside, and the connection starts with the tokens of its drop-in.");
         Ok(None)
@@ -161,6 +175,7 @@ impl PostgresStore {
             .map_err(|why| failed(format!("{}: {why}. Restart the agent.", self.place())))?;
         let contents = String::from_utf8(sealed).unwrap_or_default();
         let [group, connection] = self.row_key();
+        let [channel, mark] = self.notice();
         let (before, after) = (as_number(expected), as_number(next.generation));
         let parameters = [
             group,
@@ -169,8 +184,8 @@ impl PostgresStore {
             (&before, Type::INT8),
             (&after, Type::INT8),
             (&contents, Type::TEXT),
-            (&CHANNEL, Type::TEXT),
-            (&self.mark, Type::TEXT),
+            channel,
+            mark,
         ];
         let committed = self.database.query(COMMIT, &parameters).await;
         if committed.as_ref().is_ok_and(|rows| !rows.is_empty()) {
@@ -258,8 +273,9 @@ impl Store for PostgresStore {
     fn retire<'a>(&'a self, lock: &'a StoreLock) -> BoxFuture<'a, Result<(), StoreError>> {
         async move {
             let owner = lock.guard::<Lease>().map(|lease| lease.owner.clone()).unwrap_or_default();
-            let [group, connection] = self.row_key();
-            self.database.query(RETIRE, &[group, connection, (&owner, Type::TEXT)]).await.map(|_| ())
+            let ([group, connection], [channel, mark]) = (self.row_key(), self.notice());
+            let parameters = [group, connection, (&owner as _, Type::TEXT), channel, mark];
+            self.database.query(RETIRE, &parameters).await.map(|_| ())
         }
         .boxed()
     }

@@ -13,6 +13,7 @@ use super::super::envelope::{self, OpenError};
 use super::super::key::StoreKey;
 use super::database::{Database, Parameter};
 use super::lease::Lease;
+use super::listen::{self, CHANNEL};
 use super::{LOAD, generation_of, text_of};
 
 const SWITCH: &str = "UPDATE o365_agent_groups SET key_id = $3 WHERE group_name = $1 AND key_id IN ($2, $3)
@@ -20,11 +21,13 @@ const SWITCH: &str = "UPDATE o365_agent_groups SET key_id = $3 WHERE group_name 
 const ROWS: &str = "SELECT connection FROM o365_agent_tokens WHERE group_name = $1 AND contents IS NOT NULL
     ORDER BY connection";
 /// The contents before are dropped with it: they are under the key that is to go out of use.
-const RESEAL: &str = "UPDATE o365_agent_tokens
-    SET contents = $4, previous = NULL, changes = changes + 1, updated_at = clock_timestamp(),
-        owner = NULL, lease_until = NULL
-    WHERE group_name = $1 AND connection = $2 AND owner = $3 AND lease_until > clock_timestamp()
-    RETURNING 1";
+const RESEAL: &str = "WITH done AS (
+        UPDATE o365_agent_tokens
+        SET contents = $4, previous = NULL, changes = changes + 1, updated_at = clock_timestamp(),
+            owner = NULL, lease_until = NULL
+        WHERE group_name = $1 AND connection = $2 AND owner = $3 AND lease_until > clock_timestamp()
+        RETURNING 1)
+    SELECT pg_notify($5, $6) FROM done";
 
 /// Puts all rows under `new`; a line a row. May be repeated after it was cut short: rows that are done are left alone.
 pub(in crate::token::store) async fn group(
@@ -91,7 +94,15 @@ async fn reseal(
     let sealed = envelope::seal(&stored, connection, new).map_err(refused)?;
     let sealed = String::from_utf8(sealed).unwrap_or_default();
     let [group, name] = place;
-    let parameters = [group, name, (&lease.owner, Type::TEXT), (&sealed, Type::TEXT)];
+    let mark = listen::mark(&database.group, connection);
+    let parameters = [
+        group,
+        name,
+        (&lease.owner, Type::TEXT),
+        (&sealed, Type::TEXT),
+        (&CHANNEL, Type::TEXT),
+        (&mark, Type::TEXT),
+    ];
     if database.query(RESEAL, &parameters).await?.is_empty() {
         return Err(StoreError::Busy(
             refused("another agent took the row meanwhile. Repeat the command.").to_string(),
