@@ -90,7 +90,8 @@ pub fn scan(directory: &Path) -> Snapshot {
     snapshot
 }
 
-/// Reads one file as a drop-in, without waiting for it to settle, but never half of it.
+/// Reads one file as a drop-in, without waiting for it to settle. What changes while it is read is read again; a writer
+/// that pauses in the middle is not noticed.
 ///
 /// # Errors
 /// The fault that makes it unusable as a whole.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::desk::{Ready, SignIn};
 use super::model::SignInError;
@@ -40,7 +41,7 @@ enum Poll {
 /// Drives one sign-in to its end.
 pub(super) async fn drive(sign_in: Arc<SignIn>, ready: Ready) {
     let context = &sign_in.context;
-    let code = match ask_for_code(context).await {
+    let code = match ask_for_code(context, &sign_in.drivers.stop).await {
         Ok(code) => code,
         Err(error) => {
             if let SignInError::Refused(failure) | SignInError::TryLater { failure, .. } = &error {
@@ -72,7 +73,7 @@ pub(super) async fn drive(sign_in: Arc<SignIn>, ready: Ready) {
             return sign_in.expire();
         }
         let asked_at = context.clock.now();
-        match poll(context, &code, claims.as_deref()).await {
+        match poll(context, &sign_in.drivers.stop, &code, claims.as_deref()).await {
             Poll::Pending => wait = interval,
             Poll::SlowDown => {
                 interval += SLOW_DOWN;
@@ -137,7 +138,7 @@ fn address(context: &Context, name: &str) -> Result<url::Url, SignInError> {
     })
 }
 
-async fn ask_for_code(context: &Context) -> Result<DeviceCode, SignInError> {
+async fn ask_for_code(context: &Context, stop: &CancellationToken) -> Result<DeviceCode, SignInError> {
     let url = address(context, "devicecode")?;
     let mut form = String::new();
     let scope = protocol::scope(&context.connection);
@@ -147,7 +148,7 @@ async fn ask_for_code(context: &Context) -> Result<DeviceCode, SignInError> {
         after: after.unwrap_or(Duration::from_secs(5)),
     };
     let Answered { status, headers, body } =
-        wire::post(context, url, form).await.map_err(|failure| later(failure, None))?;
+        wire::post(context, stop, url, form).await.map_err(|failure| later(failure, None))?;
     if status == 200 {
         return DeviceCode::read(&body).ok_or_else(|| {
             let failure = context.failure(
@@ -165,14 +166,14 @@ async fn ask_for_code(context: &Context) -> Result<DeviceCode, SignInError> {
     }
 }
 
-async fn poll(context: &Context, code: &DeviceCode, claims: Option<&str>) -> Poll {
+async fn poll(context: &Context, stop: &CancellationToken, code: &DeviceCode, claims: Option<&str>) -> Poll {
     let client = client(context);
     let Some(url) = endpoint::token_url_of(&context.connection, &client.tenant) else {
         return Poll::Expired;
     };
     let proof = Some(code.device_code.expose().as_str());
     let form = endpoint::form(&context.connection, &client, Grant::DeviceCode, proof, claims);
-    match wire::post(context, url, form).await {
+    match wire::post(context, stop, url, form).await {
         Ok(answered) => judge(&answered, context.clock.now()),
         Err(failure) => {
             tracing::debug!(connection = %context.connection.name, code = failure.code, "A poll of the sign-in got no answer.");
