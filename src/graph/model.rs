@@ -51,7 +51,8 @@ impl GraphRequest {
         match self.body.as_ref().map(Bytes::len) {
             Some(length) if length > LARGEST_BODY => {
                 let what = format!(
-                    "its body has {length} bytes, and Microsoft Graph takes {LARGEST_BODY} at most; send large attachments with                      AddAttachments or SendMail and large files with UploadFile, which upload them piece by piece, or shorten the record"
+                    "its body has {length} bytes, and Microsoft Graph takes {LARGEST_BODY} at most; send large attachments with \
+                     AddAttachments or SendMail and large files with UploadFile, which upload them piece by piece, or shorten the record"
                 );
                 Err(GraphError::BadRequest { what })
             }

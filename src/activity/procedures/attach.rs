@@ -152,7 +152,8 @@ fn between(name: &str, size: u64, error: GraphError) -> ActivityError {
             if refusal.code == "ErrorAttachmentSizeShouldNotBeLessThanMinimumSize" =>
         {
             let message = format!(
-                "The attachment '{}' has {size} bytes: too many for one request, which holds {LARGEST_BODY} as they are sent, and                  too few for an upload session of Outlook. Pack it, or make it larger.",
+                "The attachment '{}' has {size} bytes: too many for one request, which holds {LARGEST_BODY} as they are sent, and \
+                 too few for an upload session of Outlook. Pack it, or make it larger.",
                 crate::error::clean_foreign_text(name)
             );
             ActivityError::request("attachment_size", message)
