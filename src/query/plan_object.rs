@@ -138,8 +138,8 @@ pub(super) fn plan_object(
         .map(|tree| Residual::new(tree, &mut |column| slots.of_column(column)))
         .collect();
     let compared = split.residual.iter().flat_map(Tree::leaves).map(|condition| &condition.column);
-    let asked = columns.iter().chain(compared).chain(order.iter().map(|(column, _)| column));
-    let watched = watched(asked, &mut slots, object.home());
+    let shown = columns.iter().chain(order.iter().map(|(column, _)| column));
+    let watched = watched(compared, shown, &mut slots, object.home());
     let one_page = alone || (!several && !sorted_here && one_page(top, request, agent_offset, narrowed));
     Ok(Plan {
         object: Arc::clone(object),
