@@ -49,7 +49,13 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
 
     let transports = Arc::new(Transports::default());
     let keeper = Keeper::new(Arc::new(settings.clone()), clock.clone(), metrics.clone(), transports.clone());
-    let engine = Engine::new(clock.clone(), metrics.clone(), &settings.limits, &settings.state_directory);
+    let engine = Engine::new(
+        clock.clone(),
+        metrics.clone(),
+        &settings.limits,
+        &settings.state_directory,
+        settings.token_store.postgresql.is_some(),
+    );
     let registry = Arc::new(Registry::new());
     let in_force = Arc::new(ArcSwap::from_pointee(settings.clone()));
     let (reload, reload_requests) = ReloadHandle::new();
@@ -89,7 +95,8 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
     tasks.spawn(control::serve(listeners, router, settings.limits.control_connections, stop.clone()));
     let report = loader.start(&loaded).await;
     tasks.spawn(loader.run(reload_requests, signals.hang_up(), stop.clone()));
-    tasks.spawn(watchdog::feed(alive, keeper.clone(), stop.clone()));
+    let drain_over = CancellationToken::new();
+    tasks.spawn(watchdog::feed(alive, keeper.clone(), stop.clone(), drain_over.clone()));
     tasks.close();
 
     publish_address(&settings, &addresses)?;
@@ -105,29 +112,52 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
     signals.stop().await;
     // A reload may have changed the drain time since the start.
     let settings = in_force.load_full();
+    let limit = longest_stop(&settings);
     phase.set_draining();
-    systemd::stopping();
+    systemd::stopping(limit + STOP_MARGIN);
     tracing::info!(
         deadline_seconds = settings.limits.drain.as_secs(),
         "A stop signal has come; running work is finished."
     );
     let drained = async {
         stop.cancel();
-        engine.drain(settings.limits.drain).await;
+        let runs_ended = engine.drain(settings.limits.drain).await;
         // Not bounded by the drain time: a token request that is on its way has its own bound, and losing its answer
         // could cost the connection its sign-in.
-        keeper.drain(settings.refresh.request_timeout + Duration::from_secs(5)).await;
+        let tokens_kept = keeper.drain(settings.refresh.request_timeout + COMMIT_TIME).await;
+        if !tokens_kept {
+            tracing::error!(
+                "Work on tokens is still under way at the end of its time. A token that was asked for may be lost; the agent finds out at its next start. Check the disk or the database of the token stores."
+            );
+        }
+        drain_over.cancel();
         tasks.wait().await;
+        runs_ended && tokens_kept
     };
-    let limit = settings.limits.drain + settings.refresh.request_timeout + Duration::from_secs(10);
     tokio::select! {
         ended = tokio::time::timeout(limit, drained) => match ended {
-            Ok(()) => tracing::info!("The agent has stopped; everything was finished."),
+            Ok(true) => tracing::info!("The agent has stopped; everything was finished."),
+            Ok(false) => tracing::warn!("The agent has stopped with work unfinished, as said above."),
             Err(_) => tracing::warn!("The agent stops with work unfinished: the drain time is over."),
         },
         () = signals.stop() => tracing::warn!("A second stop signal has come; the agent stops at once."),
     }
     Ok(())
+}
+
+/// How long storing a token may take, beyond its request.
+const COMMIT_TIME: Duration = Duration::from_secs(10);
+/// For what remains when runs and tokens are done: answers that are still being read by their callers.
+const LAST_CALLERS: Duration = Duration::from_secs(5);
+/// What systemd waits beyond the agent's own bound. `TimeoutStopSec=` of the unit holds the sum of the defaults.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+
+/// How long a stop takes at most.
+fn longest_stop(settings: &Settings) -> Duration {
+    Engine::longest_drain(settings.limits.drain)
+        + settings.refresh.request_timeout
+        + COMMIT_TIME
+        + LAST_CALLERS
 }
 
 async fn bind(settings: &ControlPort) -> Result<(Vec<Listener>, Vec<String>), String> {
@@ -226,5 +256,24 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{self, ThisHost};
+
+    #[test]
+    fn the_unit_s_stop_time_fits_the_default_bounds() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let unit = files::read_bounded(&root.join("systemd/o365-agent.service"), 64 * 1024);
+        let unit = String::from_utf8(unit.expect("the unit is there")).expect("it is text");
+        let line =
+            unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).expect("it has the key");
+        let seconds: u64 = line.trim_end_matches('s').parse().expect("seconds");
+        let defaults = Location { path: root.join("no such file"), required: false };
+        let settings = settings::load(&defaults, &ThisHost::new()).expect("the defaults are good").settings;
+        assert_eq!(Duration::from_secs(seconds), longest_stop(&settings) + STOP_MARGIN);
     }
 }

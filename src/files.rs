@@ -1,9 +1,5 @@
 //! The only writer of files: private folders, atomic durable writes, locks, and careful bounded reads.
 //! Never follows a link at the last path component, never writes outside mode 0600/0700, never deletes a lock file.
-//!
-//! fs2 is used here and nowhere else. It was named by the project's user; `std::fs::File::lock` (Rust 1.89) or the fs4
-//! crate would replace it by changing [`FileLock::acquire`] alone. Its functions are called fully qualified because
-//! std's newer inherent methods of the same names shadow the trait's.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -11,17 +7,17 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, Per
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::clock::Clock;
 use crate::secret;
 
 mod confined;
+mod lock;
 mod log;
+mod stamp;
 
 pub use confined::{Confined, ConfinedError, ConfinedFile, PartialFile};
+pub use lock::FileLock;
 pub use log::{AppendFile, list, nameless, size};
-
-/// How often a waiting lock taker tries again. Short, because holders keep a lock for one token request at most.
-const LOCK_POLL: Duration = Duration::from_millis(20);
+pub use stamp::{Stamp, read_unchanged};
 
 /// What went wrong with a file, with the path and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +103,7 @@ pub fn make_new_files_private() {
 /// # Errors
 /// [`FileError`] when it is missing, not regular, unreadable or too large.
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
-    read_opened(path, open_to_read(path)?, limit)
+    read_opened(path, &open_to_read(path)?, limit)
 }
 
 /// As [`read_bounded`], and refuses a file that others could read or write, or that neither we nor root own.
@@ -125,7 +121,7 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
             "chmod 600",
         ));
     }
-    read_opened(path, file, limit)
+    read_opened(path, &file, limit)
 }
 
 /// As [`read_private`], and refuses a file that has a second name (a hard link): who made it keeps a way to the contents
@@ -147,7 +143,7 @@ pub fn read_sole(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     read_private(path, limit)
 }
 
-fn read_opened(path: &Path, file: File, limit: u64) -> Result<Vec<u8>, FileError> {
+fn read_opened(path: &Path, file: &File, limit: u64) -> Result<Vec<u8>, FileError> {
     let mut contents = Vec::new();
     file.take(limit + 1).read_to_end(&mut contents).map_err(FileError::io(path, "reading"))?;
     if contents.len() as u64 > limit {
@@ -344,67 +340,6 @@ fn sync_folder(folder: &Path) -> Result<(), FileError> {
     File::open(folder).and_then(|handle| handle.sync_all()).map_err(FileError::io(folder, "flushing to disk"))
 }
 
-/// An advisory exclusive lock, held until dropped. The kernel frees it when the process dies, however it dies.
-#[derive(Debug)]
-pub struct FileLock {
-    file: File,
-}
-
-impl FileLock {
-    /// Takes the lock on `path`, which is created (mode 0600) when missing and never deleted: unlinking a lock file
-    /// would let two holders in. Polls until `bound` has passed. Blocking: call it off the async threads.
-    ///
-    /// # Errors
-    /// [`FileError::Locked`] when another holder kept it for the whole `bound`; [`FileError::Io`].
-    #[expect(clippy::disallowed_methods, reason = "this is the files module")]
-    pub fn acquire(path: &Path, bound: Duration) -> Result<Self, FileError> {
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
-        // A fresh open per transaction: flock belongs to the open file description, so two tasks of one process
-        // that shared a descriptor would both be let in. No O_TRUNC: the file may be somebody else's through a race.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(flags.bits().cast_signed())
-            .open(path)
-            .map_err(FileError::io(path, "opening the lock"))?;
-        if !file.metadata().map_err(FileError::io(path, "reading its properties"))?.is_file() {
-            return Err(FileError::NotRegular { path: path.display().to_string() });
-        }
-        let waiting = Clock::stopwatch();
-        loop {
-            match fs2::FileExt::try_lock_exclusive(&file) {
-                Ok(()) => return Ok(Self { file }),
-                Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
-                    if waiting.elapsed() >= bound {
-                        return Err(FileError::Locked { path: path.display().to_string(), waited: bound });
-                    }
-                    std::thread::sleep(LOCK_POLL);
-                }
-                Err(error) => return Err(FileError::io(path, "locking")(error)),
-            }
-        }
-    }
-}
-
-/// Takes the lock on an open file, if nobody else has it. It is held until the file is closed.
-fn try_lock(file: &File, path: &Path) -> Result<bool, FileError> {
-    match fs2::FileExt::try_lock_exclusive(file) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == fs2::lock_contended_error().kind() => Ok(false),
-        Err(error) => Err(FileError::io(path, "locking")(error)),
-    }
-}
-
-impl Drop for FileLock {
-    fn drop(&mut self) {
-        // Closing would free it as well; saying so makes the order visible: unlock, then close.
-        let _closing_frees_it_anyway = fs2::FileExt::unlock(&self.file);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -442,16 +377,5 @@ mod tests {
         let message = read_private(&target, 10).unwrap_err().to_string();
         assert!(message.contains("chmod 600"), "{message}");
         assert!(matches!(read_bounded(&target, 3), Err(FileError::TooLarge { .. })));
-    }
-
-    #[test]
-    fn a_lock_has_one_holder_and_outlives_nobody() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.lock");
-        let held = FileLock::acquire(&path, Duration::ZERO).unwrap();
-        assert!(matches!(FileLock::acquire(&path, Duration::from_millis(30)), Err(FileError::Locked { .. })));
-        drop(held);
-        FileLock::acquire(&path, Duration::ZERO).unwrap();
-        assert!(path.exists(), "the lock file is never deleted");
     }
 }

@@ -26,6 +26,14 @@ pub fn preview(settings: &Settings) -> ConnectionSet {
     check_directory(&settings.drop_in_directory, settings, &ThisHost::new())
 }
 
+/// What a turn of the loop is for.
+enum Work {
+    /// Something was seen.
+    Apply(Snapshot),
+    /// Somebody asked, and perhaps waits for the report.
+    Reload(Option<ReloadRequest>),
+}
+
 /// Everything a load needs.
 #[derive(Debug)]
 pub struct Loader {
@@ -63,28 +71,41 @@ impl Loader {
         self.apply(snapshot).await
     }
 
-    /// Looks again whenever there is something to see, until `stop`.
+    /// Looks again whenever there is something to see, until `stop`. The loop turns while its work waits for a disk, and a
+    /// stop ends that wait.
     pub async fn run(
         mut self,
         mut requests: mpsc::Receiver<ReloadRequest>,
         mut hang_up: Signal,
         stop: CancellationToken,
     ) {
+        let alive = self.alive.clone();
         loop {
-            self.alive.turned();
-            tokio::select! {
+            alive.turned();
+            let work = tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(IDLE_TURN) => {}
-                snapshot = self.drop_ins.next() => {
-                    self.apply(snapshot).await;
-                }
-                Some(_) = hang_up.recv() => {
-                    self.reload().await;
-                }
-                Some(answer) = requests.recv() => {
-                    // A caller that has gone wanted the reload all the same.
-                    let _caller_has_gone = answer.send(self.reload().await);
-                }
+                () = tokio::time::sleep(IDLE_TURN) => continue,
+                snapshot = self.drop_ins.next() => Work::Apply(snapshot),
+                Some(()) = hang_up.recv() => Work::Reload(None),
+                Some(caller) = requests.recv() => Work::Reload(Some(caller)),
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = alive.turning(self.turn(work)) => {}
+            }
+        }
+    }
+
+    async fn turn(&mut self, work: Work) {
+        match work {
+            Work::Apply(snapshot) => {
+                self.apply(snapshot).await;
+            }
+            Work::Reload(caller) => {
+                let report = self.reload().await;
+                // A caller that has gone wanted the reload all the same.
+                let _caller_may_have_gone = caller.map(|caller| caller.send(report));
             }
         }
     }
@@ -218,3 +239,7 @@ fn log_notices(notices: &[Notice]) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "loader_tests.rs"]
+mod tests;

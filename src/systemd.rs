@@ -34,9 +34,15 @@ pub fn status(text: &str) {
     tell(&[NotifyState::Status(&one_line(text))]);
 }
 
-/// Tells systemd that the agent is going down.
-pub fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("Finishing running work.")]);
+/// Tells systemd that the agent is going down, and how long that takes at most: `TimeoutStopSec=` of the unit fits the
+/// defaults, and the operator's settings can ask for more.
+pub fn stopping(at_most: Duration) {
+    let micros = u32::try_from(at_most.as_micros()).unwrap_or(u32::MAX);
+    tell(&[
+        NotifyState::Stopping,
+        NotifyState::ExtendTimeoutUsec(micros),
+        NotifyState::Status("Finishing running work."),
+    ]);
 }
 
 /// Tells systemd that the agent is alive.

@@ -52,6 +52,8 @@ impl Directory {
         let host = ThisHost::with_environment(move |name| match name {
             "CREDENTIALS_DIRECTORY" => Some(directory.clone()),
             "SALES_TOKEN" => Some("from the environment".to_owned()),
+            "EMPTY" => Some(String::new()),
+            "BLANK" => Some(" \t".to_owned()),
             _ => None,
         });
         Self { folder, registry: Registry::new(), host }
@@ -97,6 +99,7 @@ fn every_bad_drop_in_says_exactly_what_is_wrong_and_hurts_only_itself() {
         directory.write("fixture.yaml", GOOD);
         directory.write("other.yaml", &GOOD.replace("Kept", "Other"));
         directory.write("token", "unused");
+        directory.write("blank", " \n");
         assert!(directory.apply(&settings).faults.is_empty());
         let before = (directory.generation("Kept"), directory.generation("Other"));
         directory.write("fixture.yaml", &text);

@@ -62,7 +62,7 @@ fn is_test_file(path: &Path) -> bool {
 
 fn stage_of(path: &Path) -> String {
     let mut parts = path.components().skip(1).map(|part| part.as_os_str().to_string_lossy().into_owned());
-    parts.next().unwrap().trim_end_matches(".rs").to_owned()
+    parts.next().unwrap().trim_end_matches(".rs").trim_end_matches("_tests").to_owned()
 }
 
 fn check(faults: &[String]) {

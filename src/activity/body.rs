@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::error::ActivityError;
 use super::model::Record;
-use super::value::checked;
+use super::value::{checked, local_time};
 use crate::catalog::{Column, ColumnKind, ColumnSource, Object, RouteUse, did_you_mean};
 use crate::connection::ActivityKind;
 
@@ -39,6 +39,8 @@ pub(super) fn parts(object: &Object, kind: ActivityKind, record: &Record) -> Res
             take_property(object, kind, &mut parts.body, key, value)?;
         }
     }
+    local_times(object, &mut parts.body)?;
+    whole_values(object, kind, &mut parts.body)?;
     match kind {
         ActivityKind::Create => missing_needs(object, &parts.body)?,
         ActivityKind::Update if parts.body.is_empty() => {
@@ -49,6 +51,29 @@ pub(super) fn parts(object: &Object, kind: ActivityKind, record: &Record) -> Res
         _ => {}
     }
     Ok(parts)
+}
+
+/// Checks the local times in `body` together with the zones beside them.
+fn local_times(object: &Object, body: &mut Map<String, Value>) -> Result<(), ActivityError> {
+    for column in object.columns() {
+        let (Some(zone), Some((last, outer))) = (&column.zone, column.path.split_last()) else { continue };
+        let mut part = Some(&mut *body);
+        for key in outer {
+            part = part.and_then(|part| part.get_mut(key)).and_then(Value::as_object_mut);
+        }
+        let Some(part) = part.filter(|part| part.contains_key(last)) else { continue };
+        let given = zone.last().and_then(|name| part.get(name)).and_then(Value::as_str);
+        let checked = local_time(&part[last], given).map_err(|what| {
+            let message = format!(
+                "'{}' {what}. Write for example \"2026-01-31T08:00:00\", and its zone in '{}'.",
+                column.name,
+                zone.join("_")
+            );
+            ActivityError::field("bad_value", &column.name, message)
+        })?;
+        part.insert(last.clone(), checked);
+    }
+    Ok(())
 }
 
 /// Takes a column that says where the record is rather than what it is. Tells whether it was one.
@@ -85,8 +110,17 @@ fn take_place(
         }
         (ColumnSource::Place, _) => {
             let name = object.name().to_lowercase();
-            let message =
-                format!("Microsoft Graph has no {name} of a group, so '{key}' cannot be given. Remove it.");
+            let message = match object.place_column(RouteUse::List, key) {
+                Some(_) => format!(
+                    "Microsoft Graph reaches no single record of {} by '{key}', so it cannot be given. Remove it.",
+                    object.name()
+                ),
+                None => {
+                    format!(
+                        "Microsoft Graph has no {name} of a group, so '{key}' cannot be given. Remove it."
+                    )
+                }
+            };
             return Err(ActivityError::field("bad_record", key, message));
         }
         (_, "id") if !creating => parts.id = Some(text(key, value)?),
@@ -269,6 +303,50 @@ fn insert(
         Value::Object(inner) => insert(inner, rest, name, value),
         _ => Err(conflict()),
     }
+}
+
+/// Values that the service takes whole only, by their two parts in the order in which it wants them: "dateTimeTimeZone
+/// resource type" and "patternedRecurrence resource type".
+const PAIRS: [[&str; 2]; 2] = [["dateTime", "timeZone"], ["pattern", "range"]];
+
+/// Refuses a change of one half of a value that is replaced whole, and brings the halves into order.
+fn whole_values(
+    object: &Object,
+    kind: ActivityKind,
+    body: &mut Map<String, Value>,
+) -> Result<(), ActivityError> {
+    for (name, value) in body {
+        let Value::Object(value) = value else { continue };
+        let is_column = |half: &str| {
+            let is = |column: &&Column| matches!(column.path.as_slice(), [first, second, ..] if first == name && second == half);
+            object.columns().iter().find(is)
+        };
+        for [first, second] in PAIRS {
+            if is_column(first).is_none() || is_column(second).is_none() {
+                continue;
+            }
+            let (given, missing) = match (value.contains_key(first), value.contains_key(second)) {
+                (true, false) => (first, second),
+                (false, true) => (second, first),
+                (true, true) => {
+                    if let Some(last) = value.shift_remove(second) {
+                        value.insert(second.to_owned(), last);
+                    }
+                    continue;
+                }
+                (false, false) => continue,
+            };
+            if kind == ActivityKind::Update {
+                let field = format!("{name}_{missing}");
+                let message = format!(
+                    "'{name}_{given}' cannot be changed alone, because Microsoft Graph replaces '{name}' whole. Give \
+                     '{field}' too; a query shows what the record has."
+                );
+                return Err(ActivityError::field("missing_field", &field, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Stands in a path for the first record of a list of related ones: a conversation is made with its first post.

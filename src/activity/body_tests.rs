@@ -151,3 +151,30 @@ fn refusals_name_the_column_and_the_remedy() {
         assert!(error.contains(expected), "{object} {record}: {error}");
     }
 }
+
+#[test]
+fn a_value_that_is_replaced_whole_is_given_whole_and_in_order() {
+    use ActivityKind::Update;
+    for (object, record, missing) in [
+        ("Events", json!({"id": "1", "start_dateTime": "2026-01-31T08:00"}), "start_timeZone"),
+        ("Events", json!({"id": "1", "end": {"timeZone": "UTC"}}), "end_dateTime"),
+        ("Events", json!({"id": "1", "recurrence_range_type": "noEnd"}), "recurrence_pattern"),
+        ("Events", json!({"id": "1", "recurrence": {"pattern": {"type": "daily"}}}), "recurrence_range"),
+        ("/me/events/1", json!({"start": {"dateTime": "2026-01-31T08:00"}}), "start_timeZone"),
+        (
+            "BookingAppointments",
+            json!({"id": "1", "BusinessId": "b", "startDateTime_dateTime": "2026-01-31T08:00"}),
+            "startDateTime_timeZone",
+        ),
+    ] {
+        let refused = take(object, Update, &record).unwrap_err();
+        assert!(refused.contains(&format!("Give '{missing}' too")), "{object} {record}: {refused}");
+    }
+    let recurring = json!({"id": "1", "recurrence": {
+        "range": {"type": "noEnd", "startDate": "2026-01-31"}, "pattern": {"type": "daily", "interval": 1}}});
+    let body = Value::Object(take("Events", Update, &recurring).unwrap().body).to_string();
+    assert!(body.find("pattern") < body.find("range"), "the service reads them in this order: {body}");
+    // Other values may have one of the names.
+    let hours = json!({"workingHours": {"timeZone": {"name": "UTC"}}});
+    assert!(take("/me/mailboxSettings", Update, &hours).is_ok());
+}

@@ -1,5 +1,5 @@
-//! Records that were sent and got no answer: looks whether they are there, before they are called unknown or sent again.
-//! Never sends a write.
+//! Records that are asked after before they are (again) sent: those that got no answer, those that another agent may have
+//! made with the same key, those whose `Etag` is missing. Never sends a write.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,37 +9,76 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::mark::Marks;
-use crate::graph::{CallContext, GraphClient, GraphError, GraphRequest};
+use super::mark::{Day, Marks, recognises_repeats};
+use super::patience::Patience;
+use crate::graph::{CallContext, GraphAnswer, GraphClient, GraphError, GraphRequest};
 
-/// How long after the first look the second one is: a request whose answer was lost may still be on its way through the
-/// service, and a record that is not there yet would be made twice.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(4);
 /// Doubts that one round of questions takes.
 const QUESTIONS_AT_ONCE: usize = 200;
 
-/// A record whose outcome is not known.
+/// Why a record is asked after.
+#[derive(Clone, Debug)]
+pub(super) enum Why {
+    /// It was sent and got no answer.
+    Lost {
+        /// What is known about it.
+        what: GraphError,
+        /// How long ago it was sent, when an earlier run with the same key did.
+        earlier: Option<Duration>,
+    },
+    /// The service says that it is there; what is missing is its id.
+    Recognised,
+    /// It was not sent yet, and another agent may have made it with the same key.
+    Elsewhere,
+    /// Its `Etag` was not given.
+    Etag,
+}
+
+/// A record that is asked after.
 #[derive(Debug)]
 pub(super) struct Doubt {
     pub(super) index: usize,
-    /// What was sent.
+    /// What was sent, or is to be.
     pub(super) request: GraphRequest,
-    /// What is known about it.
-    pub(super) what: GraphError,
-    question: GraphRequest,
-    looks: u32,
+    pub(super) why: Why,
+    day: Day,
+    /// How old the write was when it was pushed.
+    age: Duration,
+    pushed: Instant,
     due: Instant,
 }
 
-/// What became of a record in doubt.
+impl Doubt {
+    fn age(&self) -> Duration {
+        self.age + self.pushed.elapsed()
+    }
+
+    fn question(&self, marks: &Marks) -> Option<GraphRequest> {
+        match self.why {
+            Why::Etag => Some(GraphRequest {
+                method: http::Method::GET,
+                headers: Vec::new(),
+                body: None,
+                ..self.request.clone()
+            }),
+            _ => marks.question(self.index, &self.request, self.day),
+        }
+    }
+}
+
+/// What is known of a record after it was asked after.
 #[derive(Debug)]
 pub(super) enum Finding {
     /// It is there, with this id.
     There(String),
-    /// It was looked for twice and is not there.
+    /// It is not there, and what was sent will not make it appear: it may be sent (again).
     NotThere,
     /// It could not be found out.
     StillUnknown,
+    /// The `Etag` it has.
+    Etag(String),
+    /// It could not be asked after; nothing of it was sent.
+    NotAsked(GraphError),
 }
 
 /// All records in doubt.
@@ -48,6 +87,7 @@ pub(super) struct Doubts {
     graph: Arc<GraphClient>,
     context: CallContext,
     marks: Marks,
+    patience: Patience,
     waiting: Vec<Doubt>,
     looking: FuturesUnordered<BoxFuture<'static, Vec<(Doubt, Look)>>>,
     in_hand: usize,
@@ -57,12 +97,20 @@ pub(super) struct Doubts {
 enum Look {
     There(String),
     NotThere,
-    Failed,
+    Etag(String),
+    /// Nothing.
+    Failed(Option<GraphError>),
 }
 
 impl Doubts {
-    pub(super) fn new(graph: Arc<GraphClient>, context: CallContext, marks: Marks) -> Self {
-        Self { graph, context, marks, waiting: Vec::new(), looking: FuturesUnordered::new(), in_hand: 0 }
+    pub(super) fn new(
+        graph: Arc<GraphClient>,
+        context: CallContext,
+        marks: Marks,
+        patience: Patience,
+    ) -> Self {
+        let (waiting, looking) = (Vec::new(), FuturesUnordered::new());
+        Self { graph, context, marks, patience, waiting, looking, in_hand: 0 }
     }
 
     /// Whether none is left.
@@ -70,18 +118,24 @@ impl Doubts {
         self.in_hand == 0
     }
 
-    /// Takes a doubt in, or gives it back when there is no way to find out.
+    /// Takes a record in, or gives it back when there is no way to find out.
     pub(super) fn push(
         &mut self,
         index: usize,
         request: GraphRequest,
-        what: GraphError,
-    ) -> Result<(), GraphError> {
-        let Some(question) = self.marks.question(index, &request) else { return Err(what) };
-        if self.context.cancel.is_cancelled() || Instant::now() >= self.context.deadline {
-            return Err(what);
+        why: Why,
+    ) -> Result<(), (GraphRequest, Why)> {
+        let now = Instant::now();
+        let age = match why {
+            Why::Lost { earlier, .. } => earlier.unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        let doubt = Doubt { index, request, why, day: Day::Own, age, pushed: now, due: now };
+        let stopped = self.context.cancel.is_cancelled() || now >= self.context.deadline;
+        if stopped || doubt.question(&self.marks).is_none() {
+            return Err((doubt.request, doubt.why));
         }
-        self.waiting.push(Doubt { index, request, what, question, looks: 0, due: Instant::now() });
+        self.waiting.push(doubt);
         self.in_hand += 1;
         Ok(())
     }
@@ -118,7 +172,10 @@ impl Doubts {
                 }
                 () = wake, if self.looking.is_empty() => {}
                 () = self.context.cancel.cancelled(), if self.looking.is_empty() => {
-                    let given_up: Vec<_> = self.waiting.drain(..).map(|doubt| (doubt, Finding::StillUnknown)).collect();
+                    let given_up: Vec<_> = self.waiting.drain(..).map(|doubt| {
+                        let finding = nothing_found(&doubt.why, Some(GraphError::Cancelled));
+                        (doubt, finding)
+                    }).collect();
                     self.in_hand -= given_up.len();
                     return Some(given_up);
                 }
@@ -129,21 +186,63 @@ impl Doubts {
     fn sort_out(&mut self, looked: Vec<(Doubt, Look)>) -> Vec<(Doubt, Finding)> {
         let mut found = Vec::new();
         for (mut doubt, look) in looked {
-            doubt.looks += 1;
             let finding = match look {
                 Look::There(id) => Finding::There(id),
-                Look::Failed => Finding::StillUnknown,
-                Look::NotThere if doubt.looks < 2 && doubt.request.method != http::Method::DELETE => {
-                    doubt.due = Instant::now() + LOOK_AGAIN;
-                    self.waiting.push(doubt);
-                    continue;
-                }
-                Look::NotThere => Finding::NotThere,
+                Look::Etag(etag) => Finding::Etag(etag),
+                look => match self.after_nothing(&mut doubt, look) {
+                    Some(finding) => finding,
+                    None => {
+                        self.waiting.push(doubt);
+                        continue;
+                    }
+                },
             };
             self.in_hand -= 1;
             found.push((doubt, finding));
         }
         found
+    }
+
+    /// What follows when a look did not show the record; `None`: another look, for which `doubt` is due then.
+    fn after_nothing(&self, doubt: &mut Doubt, look: Look) -> Option<Finding> {
+        let failure = match look {
+            Look::Failed(failure) => Some(failure),
+            _ => None,
+        };
+        match &doubt.why {
+            Why::Lost { earlier, .. } if doubt.request.method != http::Method::DELETE => {
+                let (age, later_call) = (doubt.age(), earlier.is_some());
+                if let Some(next) = self.patience.next_look(age, later_call) {
+                    doubt.due = Instant::now() + (next - age);
+                    // Nobody waits for a look that would come too late.
+                    return (doubt.due >= self.context.deadline).then_some(Finding::StillUnknown);
+                }
+                let certain =
+                    recognises_repeats(&doubt.request.path) || (later_call && self.patience.has_settled(age));
+                Some(match failure {
+                    None if certain => Finding::NotThere,
+                    _ => Finding::StillUnknown,
+                })
+            }
+            Why::Elsewhere if failure.is_none() && doubt.day == Day::Own => {
+                doubt.day = Day::Yesterday;
+                None
+            }
+            why => Some(failure.map_or(Finding::NotThere, |failure| nothing_found(why, failure))),
+        }
+    }
+}
+
+/// What is known when a record could not be asked after.
+fn nothing_found(why: &Why, failure: Option<GraphError>) -> Finding {
+    match (why, failure) {
+        (Why::Lost { .. } | Why::Recognised, _) => Finding::StillUnknown,
+        // A service that does not search by marks cannot tell, and it is no reason not to write.
+        (Why::Elsewhere, None | Some(GraphError::Refused(_))) => Finding::NotThere,
+        (Why::Etag, None) => Finding::NotAsked(GraphError::BadAnswer {
+            what: "the record has no @odata.etag, which its change needs".to_owned(),
+        }),
+        (Why::Elsewhere | Why::Etag, Some(error)) => Finding::NotAsked(error),
     }
 }
 
@@ -153,30 +252,44 @@ async fn look(
     marks: Marks,
     round: Vec<Doubt>,
 ) -> Vec<(Doubt, Look)> {
-    let questions = round.iter().map(|doubt| doubt.question.clone()).collect();
+    // Every one was pushed with a question.
+    let questions = round.iter().filter_map(|doubt| doubt.question(&marks)).collect();
     let answers = graph.batch(questions, &context).await;
-    let judge = |(doubt, answer): (Doubt, Result<crate::graph::GraphAnswer, GraphError>)| {
-        let deletion = doubt.request.method == http::Method::DELETE;
-        let look = match answer {
-            Ok(_) if deletion => Look::There(String::new()),
-            Ok(answer) => {
-                let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-                match marks.found(doubt.index, &body).into_iter().next() {
-                    Some(id) => Look::There(id),
-                    // Rows without the mark mean that the service did not understand the filter, and a next link that
-                    // there may be more: neither proves that the record is not there.
-                    None if body["value"].as_array().is_some_and(Vec::is_empty)
-                        && body.get("@odata.nextLink").is_none() =>
-                    {
-                        Look::NotThere
-                    }
-                    None => Look::Failed,
-                }
-            }
-            Err(GraphError::Refused(refusal)) if deletion && refusal.status == 404 => Look::NotThere,
-            Err(_) => Look::Failed,
-        };
+    let judged = |(doubt, answer): (Doubt, Result<GraphAnswer, GraphError>)| {
+        let look = judge(&doubt, answer, &marks);
         (doubt, look)
     };
-    round.into_iter().zip(answers).map(judge).collect()
+    round.into_iter().zip(answers).map(judged).collect()
+}
+
+fn judge(doubt: &Doubt, answer: Result<GraphAnswer, GraphError>, marks: &Marks) -> Look {
+    let deletion = doubt.request.method == http::Method::DELETE;
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(GraphError::Refused(refusal)) if refusal.status == 404 && deletion => match doubt.why {
+            Why::Etag => return Look::Failed(Some(GraphError::Refused(refusal))),
+            _ => return Look::NotThere,
+        },
+        Err(error) => return Look::Failed(Some(error)),
+    };
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    match doubt.why {
+        Why::Etag => match body["@odata.etag"].as_str() {
+            Some(etag) => Look::Etag(etag.to_owned()),
+            None => Look::Failed(None),
+        },
+        _ if deletion => Look::There(String::new()),
+        _ => match marks.found(doubt.index, &body, doubt.day).into_iter().next() {
+            Some(id) => Look::There(id),
+            // Rows without the mark mean that the service did not understand the filter, and a next link that there may be
+            // more: neither proves that the record is not there.
+            None if body["value"].as_array().is_some_and(Vec::is_empty)
+                && body.get("@odata.nextLink").is_none() =>
+            {
+                Look::NotThere
+            }
+            None if doubt.day == Day::Yesterday => Look::NotThere,
+            None => Look::Failed(None),
+        },
+    }
 }

@@ -14,6 +14,7 @@ use super::input::RecordFormat;
 use super::kept::Kept;
 use super::kept_results::KeptResults;
 use super::model::{CallOptions, RunStatus, RunView, TestReport};
+use super::patience::Patience;
 use super::running::RunningQuery;
 use super::runs::{Run, Runs};
 use super::saved::{SavedRequest, saved};
@@ -74,11 +75,21 @@ pub struct Engine {
     /// Rows of queries; absent when the state directory cannot hold them.
     spools: Option<Arc<Spools>>,
     limits: ArcSwap<Limits>,
+    patience: Patience,
+    /// Whether other agents have the same connections.
+    has_siblings: bool,
 }
 
 impl Engine {
-    /// An engine without connections, which keeps runs and journals in `runs` below the state directory.
-    pub fn new(clock: Clock, metrics: Arc<Metrics>, limits: &Limits, state_directory: &Path) -> Arc<Self> {
+    /// An engine without connections, which keeps runs and journals in `runs` below the state directory. `has_siblings`:
+    /// the agent is one of a group.
+    pub fn new(
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        limits: &Limits,
+        state_directory: &Path,
+        has_siblings: bool,
+    ) -> Arc<Self> {
         let folder = state_directory.join("runs");
         let kept = Kept::open(&folder, clock.clone());
         let kept = kept
@@ -101,6 +112,8 @@ impl Engine {
             live: ArcSwap::default(),
             runs,
             limits: ArcSwap::from_pointee(limits.clone()),
+            patience: Patience::of_process(),
+            has_siblings,
         })
     }
 
@@ -109,15 +122,21 @@ impl Engine {
         self.limits.store(Arc::new(limits));
     }
 
+    /// How long a drain with that bound takes at most.
+    pub fn longest_drain(bound: Duration) -> Duration {
+        bound + LAST_ANSWERS
+    }
+
     /// Waits until every run has ended, for at most `bound`, and then asks the rest to stop. No run is begun any more
-    /// by then: the control port has stopped accepting.
-    pub async fn drain(&self, bound: Duration) {
+    /// by then: the control port has stopped accepting. Whether all of them ended without being asked.
+    pub async fn drain(&self, bound: Duration) -> bool {
         let none_left = async {
             while self.runs.active() > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         };
-        if tokio::time::timeout(bound, none_left).await.is_err() {
+        let all_ended = tokio::time::timeout(bound, none_left).await.is_ok();
+        if !all_ended {
             tracing::warn!(
                 runs = self.runs.active(),
                 "The drain time is over; the runs in progress are cancelled."
@@ -131,6 +150,7 @@ impl Engine {
             let _those_left_are_in_the_history_as_interrupted =
                 tokio::time::timeout(LAST_ANSWERS, none_left).await;
         }
+        all_ended
     }
 
     /// Takes a new set of connections into force, all at once. Runs in progress end on the version they began with.
@@ -224,7 +244,7 @@ impl Engine {
         refuse_read_only(&live.connection, kind)?;
         let user = user_id(&live.connection, &options.variables)?;
         let object = call.request.object.clone();
-        let write = Prepared::new(live, kind, call, user, &self.metrics, self.clock.now())?;
+        let write = Prepared::new(live, kind, call, user, &self.metrics, (&self.clock, self.patience))?;
         let mut journal = None;
         let start = |id: &str| {
             journal = write.journal_name(id);
@@ -236,13 +256,15 @@ impl Engine {
             None => None,
             Some(name) => {
                 let opened = match self.kept() {
-                    Ok(kept) => kept.open_journal(name, run.id(), &write.fingerprint, run.id()).await,
+                    Ok(kept) => {
+                        kept.open_journal(name, run.id(), &write.fingerprint, &write.mark(run.id())).await
+                    }
                     Err(error) => Err(error),
                 };
                 Some(opened.inspect_err(|error| run.fail(error))?)
             }
         };
-        let marks = write.marks(run.id(), opened.as_ref());
+        let marks = write.marks(run.id(), opened.as_ref(), self.has_siblings);
         Ok(write.start(run, context, marks, opened))
     }
 
@@ -324,6 +346,11 @@ impl Engine {
         options: &CallOptions,
     ) -> Result<SavedRequest, ActivityError> {
         saved(&live.connection, name, options)
+    }
+
+    /// Waits after writes that got no answer.
+    pub(super) fn patience(&self) -> Patience {
+        self.patience
     }
 
     pub(super) fn clock(&self) -> &Clock {

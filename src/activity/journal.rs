@@ -2,7 +2,7 @@
 //! [`Journal::append`] has acknowledged survives a power cut; appends that come together share one flush. Never decides
 //! whether a record is sent again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::error::ActivityError;
 use super::model::{Record, RecordResult};
 use super::upload::{blocking, not_kept};
+use crate::clock::Timestamp;
 use crate::files::{AppendFile, FileError};
 
 /// Lines that may wait for the flush before them.
@@ -23,7 +24,7 @@ const READ_AT_ONCE: usize = 256 * 1024;
 /// The first line: what the journal is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Header {
-    /// 1.
+    /// 2.
     pub(super) version: u32,
     /// SHA-256 of the request, in hex: the same key with another request is refused.
     pub(super) fingerprint: String,
@@ -38,8 +39,11 @@ pub(super) struct Header {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Line<'a> {
     Header(&'a Header),
-    /// These records are about to be sent.
-    Sent(&'a [usize]),
+    /// These records are about to be sent, at this time in milliseconds since 1970.
+    Sent {
+        at: i64,
+        records: &'a [usize],
+    },
     /// What a record came to, for good.
     Done(&'a RecordResult),
     /// What a run said about a record that a later run may do after all.
@@ -81,7 +85,7 @@ impl Line<'_> {
 #[serde(rename_all = "snake_case")]
 enum ReadLine<'a> {
     Header(Header),
-    Sent(Vec<usize>),
+    Sent { at: i64, records: Vec<usize> },
     Done(#[serde(borrow)] &'a RawValue),
     Told(#[serde(borrow)] &'a RawValue),
     Found(Vec<Record>),
@@ -103,8 +107,8 @@ pub(super) struct Earlier {
     pub(super) header: Option<Header>,
     /// The latest run.
     pub(super) run: Option<String>,
-    /// Records that may have been sent and have no final result.
-    pub(super) sent: BTreeSet<usize>,
+    /// Records that may have been sent and have no final result, with the last time when they were.
+    pub(super) sent: BTreeMap<usize, Timestamp>,
     /// The draft that was about to be sent, unless a run told that it certainly was not.
     pub(super) draft: Option<String>,
     /// The records that the conditions found, when it went by conditions.
@@ -178,8 +182,10 @@ impl Earlier {
                 self.found = (found.len() == count).then_some(found);
             }
             ReadLine::Draft(id) => self.draft = Some(id),
-            ReadLine::Sent(indices) => {
-                self.sent.extend(indices.into_iter().filter(|index| !self.done.contains_key(index)));
+            ReadLine::Sent { at, records } => {
+                let at = Timestamp::from_millis(at);
+                let open = records.into_iter().filter(|index| !self.done.contains_key(index));
+                self.sent.extend(open.map(|index| (index, at)));
             }
             ReadLine::Done(result) => {
                 let Index { index } = serde_json::from_str(result.get())?;

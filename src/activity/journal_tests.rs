@@ -11,7 +11,7 @@ fn result(index: usize, status: RecordStatus) -> RecordResult {
 }
 
 fn header() -> Header {
-    Header { version: 1, fingerprint: "f".into(), run: "r1".into(), mark: "m".into() }
+    Header { version: 2, fingerprint: "f".into(), run: "r1".into(), mark: "m".into() }
 }
 
 fn text(lines: &[Line<'_>]) -> Vec<u8> {
@@ -40,20 +40,21 @@ async fn what_was_acknowledged_is_read_back() {
     assert_eq!(Earlier::read(&path, true).unwrap().unwrap().found, None);
     journal.append(found(&chosen)).await.unwrap();
     let (one, two) = tokio::join!(
-        journal.append(text(&[Line::Sent(&[0, 1, 2, 3])])),
+        journal.append(text(&[Line::Sent { at: 7000, records: &[0, 1, 2, 3] }])),
         journal.append(text(&[Line::Done(&created), Line::Told(&skipped), Line::Told(&unknown)]))
     );
     assert_eq!((one, two), (Ok(()), Ok(())));
-    journal.append(text(&[Line::Run("r2"), Line::Sent(&[0, 5])])).await.unwrap();
+    journal.append(text(&[Line::Run("r2"), Line::Sent { at: 7000, records: &[0, 5] }])).await.unwrap();
 
     let earlier = Earlier::read(&path, true).unwrap().unwrap();
     assert_eq!((earlier.header.clone(), earlier.run.as_deref()), (Some(header()), Some("r2")));
     assert_eq!(earlier.found.as_deref(), Some(chosen.as_slice()));
     assert_eq!(
-        earlier.sent.iter().copied().collect::<Vec<_>>(),
+        earlier.sent.keys().copied().collect::<Vec<_>>(),
         [1, 3, 5],
         "neither done nor surely not done"
     );
+    assert_eq!(earlier.sent[&5], crate::clock::Timestamp::from_seconds(7));
     assert_eq!(earlier.done(0).unwrap(), Some(created.clone()));
     assert_eq!((earlier.done(2).unwrap(), earlier.told(2).unwrap()), (None, Some(skipped)));
     assert_eq!((earlier.told(0).unwrap(), earlier.results()), (Some(created), 4));
@@ -63,7 +64,7 @@ async fn what_was_acknowledged_is_read_back() {
 fn a_torn_last_line_is_cut_off_and_a_damaged_one_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("j");
-    let whole = text(&[Line::Header(&header()), Line::Sent(&[7])]);
+    let whole = text(&[Line::Header(&header()), Line::Sent { at: 7000, records: &[7] }]);
     let done = text(&[Line::Done(&result(7, RecordStatus::Created))]);
     for torn in 0..done.len() {
         std::fs::write(&path, [&whole[..], &done[..torn]].concat()).unwrap();

@@ -130,7 +130,7 @@ impl Kept {
                 }
                 // New, or made by an agent that died before its first line was whole.
                 None => {
-                    let header = Header { version: 1, fingerprint, run, mark: mark.clone() };
+                    let header = Header { version: 2, fingerprint, run, mark: mark.clone() };
                     Line::Header(&header).write(&mut first);
                     let file = if known { AppendFile::open(&path) } else { AppendFile::make(&path) };
                     (file.map_err(failed)?, mark)

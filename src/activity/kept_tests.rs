@@ -22,7 +22,7 @@ async fn a_key_is_used_by_one_run_at_a_time_and_for_one_request() {
         let error = kept.open_journal(&name, "run2", fingerprint, "mark2").await.unwrap_err();
         assert_eq!(error.code(), code);
     }
-    first.journal.append(b"{\"sent\":[4]}\n".to_vec()).await.unwrap();
+    first.journal.append(b"{\"sent\":{\"at\":1,\"records\":[4]}}\n".to_vec()).await.unwrap();
     drop(first);
     let error = kept.open_journal(&name, "run2", "other", "mark2").await.unwrap_err();
     assert_eq!(error.code(), "idempotency_key_reused", "the body is compared after the run, too");

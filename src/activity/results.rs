@@ -92,10 +92,13 @@ impl Outcome {
     }
 }
 
-/// A refusal stands, unless it is about the connection or the moment rather than the record.
+/// A refusal stands, unless it is about the connection or the moment rather than the record, or says that the record is
+/// there.
 pub(super) fn is_for_good(error: &GraphError) -> bool {
     matches!(error, GraphError::Refused(refusal)
-        if (400..500).contains(&refusal.status) && !matches!(refusal.status, 401 | 403 | 408 | 424 | 429))
+        if (400..500).contains(&refusal.status) && !matches!(refusal.status, 401 | 403 | 408 | 411 | 424 | 429)
+            && refusal.code != "Directory_ConcurrencyViolation"
+            && !refusal.is_known_transaction())
 }
 
 pub(super) fn record_error(error: &ActivityError) -> RecordError {

@@ -313,6 +313,15 @@ impl Runs {
         );
     }
 
+    /// Notes how a run in progress stands, so that its log says it of a run that does not end.
+    fn note_progress(&self, id: &str) {
+        let Some(log) = &self.log else { return };
+        let state = self.state();
+        if let Some(run) = state.active.get(id) {
+            log.note(&Remembered { view: run.view(), journal: run.journal.clone() });
+        }
+    }
+
     /// Writes the log of runs anew when it has grown, in one piece.
     fn shorten_log(&self) {
         let Some(log) = self.log.as_ref().filter(|log| log.is_long()) else { return };
@@ -372,6 +381,7 @@ impl Run {
 
     pub(super) fn set_total(&self, total: u64) {
         self.counts.total.store(total.saturating_add(1), Ordering::Relaxed);
+        self.runs.note_progress(&self.id);
     }
 
     /// Ends the run well.

@@ -7,7 +7,8 @@ use super::body::{Parts, parts};
 use super::error::ActivityError;
 use super::mark::Marks;
 use super::model::Record;
-use crate::catalog::{GraphPath, NotLocated, Object, Owner, RouteUse};
+use super::reference::reference;
+use crate::catalog::{GraphPath, Location, NotLocated, Object, Owner, RouteUse};
 use crate::connection::{ActivityKind, Connection};
 use crate::graph::{Effect, GraphRequest};
 
@@ -36,7 +37,15 @@ pub(super) fn prepare(
         refuse_me(path, connection)?;
     }
     object.allows(kind).map_err(|error| ActivityError::field("not_allowed", "object", error.message))?;
-    let Parts { mut body, id, etag, user, given } = parts(object, kind, record)?;
+    if let Some(relation) = object.relation() {
+        return reference(object, relation, kind, &connection.endpoints.graph, record);
+    }
+    let Parts { mut body, mut id, etag, user, given } = parts(object, kind, record)?;
+    if object.is_single()
+        && let Some(given) = id.take_if(|_| kind != ActivityKind::Create)
+    {
+        names_itself(object, &given)?;
+    }
     let owner = user.as_deref().or(user_id).map(|user| Owner::User(user.to_owned()));
     let owner = owner.or_else(|| connection.is_delegated().then_some(Owner::Me));
     let wanted = match kind {
@@ -45,15 +54,6 @@ pub(super) fn prepare(
     };
     if kind != ActivityKind::Create {
         needs_id(object, kind, id.as_deref())?;
-        if object.needs_etag() && etag.is_none() {
-            let message = format!(
-                "{} of {} needs the column Etag of each record, because Microsoft Graph asks for If-Match. Query the record \
-                 with its Etag first.",
-                capitalised(kind),
-                object.name()
-            );
-            return Err(ActivityError::field("missing_field", "Etag", message));
-        }
     }
     if kind != ActivityKind::Delete
         && let Some(name) = object.record_type()
@@ -62,6 +62,7 @@ pub(super) fn prepare(
     }
     let located = object.locate(wanted, &given, owner.as_ref(), id.as_deref());
     let location = located.map_err(|error| not_located(error, object, connection))?;
+    refuse_unused_user(object, kind, user.as_deref(), &location)?;
     if let Some((unused, _)) = given.iter().find(|(column, _)| !location.used.contains(column)) {
         let message = format!(
             "'{}' and '{unused}' both choose where the record is. Give one of them.",
@@ -75,6 +76,42 @@ pub(super) fn prepare(
         return Ok(Prepared { request, id: None });
     }
     Ok(Prepared { request: change(kind, location.path, body, etag, location.mailbox), id })
+}
+
+/// Refuses a user whom the path does not hold: the record would be another one than the caller means.
+fn refuse_unused_user(
+    object: &Object,
+    kind: ActivityKind,
+    user: Option<&str>,
+    location: &Location,
+) -> Result<(), ActivityError> {
+    if user.is_none() || location.owner {
+        return Ok(());
+    }
+    let message = match location.used.first() {
+        Some(used) => {
+            format!("'{used}' and 'UserId' both choose where the record is. Give one of them.")
+        }
+        None => format!(
+            "{} of {} goes to no user's records, so 'UserId' would choose nothing. Remove it.",
+            capitalised(kind),
+            object.name()
+        ),
+    };
+    Err(ActivityError::field("bad_record", "UserId", message))
+}
+
+/// A path that leads to one record says which. An id beside it is not a segment to be put behind the path, where it could
+/// be the name of something else; it can only be the record's own.
+fn names_itself(object: &Object, id: &str) -> Result<(), ActivityError> {
+    if object.path().is_some_and(|path| path.ends_with(id)) {
+        return Ok(());
+    }
+    let message = format!(
+        "'{}' is one record, and '{id}' is not the id at its end. Leave the id out, or give the path of the collection.",
+        object.name()
+    );
+    Err(ActivityError::field("bad_record", "id", message))
 }
 
 /// Some resources have no id (`/me/mailboxSettings`), so Update of a path may do without. Delete may only where the path

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::catalog::ColumnKind;
+use crate::query::moment::Written;
+use crate::query::zones::is_utc;
 
 /// The value as Graph takes it, or `None` when it is no value of that kind. Text is understood for every kind, because
 /// variables in saved activities are always text; null always means "no value".
@@ -52,11 +54,31 @@ fn whole(value: &Value) -> Option<i64> {
 
 /// A moment with offset as it was written; a day becomes its first instant in UTC.
 fn moment(text: &str) -> Option<String> {
-    if text.parse::<jiff::Timestamp>().is_ok() {
-        return Some(text.to_owned());
+    let written = Written::parse(text)?;
+    match (written.offset, text.len()) {
+        (Some(_), _) => Some(text.to_owned()),
+        (None, 10) => Some(format!("{}Z", written.local())),
+        _ => None,
     }
-    let day: jiff::civil::Date = (text.len() == 10).then(|| text.parse().ok()).flatten()?;
-    Some(format!("{day}T00:00:00Z"))
+}
+
+/// The local time of a record as Graph takes it beside its zone, or what is wrong with it. `zone`: the zone given with it.
+/// An offset beside a zone would say the time twice; only UTC beside UTC says the same.
+pub(super) fn local_time(value: &Value, zone: Option<&str>) -> Result<Value, &'static str> {
+    let Some(text) = value.as_str() else {
+        return if value.is_null() {
+            Ok(Value::Null)
+        } else {
+            Err("is a local time, and the value given is none")
+        };
+    };
+    let written = Written::parse(text).ok_or("is a local time, and the value given is none")?;
+    match written.offset {
+        Some(0) if zone.is_none_or(is_utc) => Ok(Value::from(text)),
+        Some(_) => Err("is a local time, whose zone stands beside it, so it takes no offset"),
+        None if text.len() == 10 => Ok(Value::from(written.local())),
+        None => Ok(Value::from(text)),
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +106,9 @@ mod tests {
             (DateTime, json!("2026-01-31T08:00:00+01:00"), Some(json!("2026-01-31T08:00:00+01:00"))),
             (DateTime, json!("2026-01-31"), Some(json!("2026-01-31T00:00:00Z"))),
             (DateTime, json!("soon"), None),
+            (DateTime, json!("9999-12-31T23:59:59Z"), Some(json!("9999-12-31T23:59:59Z"))),
+            (DateTime, json!("0001-01-01T00:00:00Z"), Some(json!("0001-01-01T00:00:00Z"))),
+            (DateTime, json!("9999-12-31"), Some(json!("9999-12-31T00:00:00Z"))),
             (Date, json!("2026-01-31"), Some(json!("2026-01-31"))),
             (Date, json!("31.1.2026"), None),
             (Time, json!("08:00"), Some(json!("08:00:00"))),
@@ -104,6 +129,24 @@ mod tests {
             (Any, json!({"x": 1}), Some(json!({"x": 1}))),
         ] {
             assert_eq!(checked(kind, &given), expected, "{kind:?} {given}");
+        }
+    }
+
+    #[test]
+    fn a_local_time_takes_no_offset_beside_its_zone() {
+        for (value, zone, expected) in [
+            (json!("2026-10-26T10:00:00"), Some("Europe/Berlin"), Some("2026-10-26T10:00:00")),
+            (json!("2026-10-26"), Some("Europe/Berlin"), Some("2026-10-26T00:00:00")),
+            (json!("9999-12-31T23:59:59.9999999"), Some("UTC"), Some("9999-12-31T23:59:59.9999999")),
+            (json!("2026-10-26T10:00:00Z"), Some("utc"), Some("2026-10-26T10:00:00Z")),
+            (json!("2026-10-26T10:00:00Z"), Some("Europe/Berlin"), None),
+            (json!("2026-10-26T10:00:00+02:00"), Some("Europe/Berlin"), None),
+            (json!("2026-10-26T10:00:00+02:00"), None, None),
+            (json!("tomorrow"), Some("UTC"), None),
+            (json!("10/26/2026"), Some("UTC"), None),
+            (json!(5), Some("UTC"), None),
+        ] {
+            assert_eq!(local_time(&value, zone).ok(), expected.map(Value::from), "{value} {zone:?}");
         }
     }
 }

@@ -12,14 +12,16 @@ use super::engine::Live;
 use super::error::ActivityError;
 use super::journal::{self, Earlier, Journal};
 use super::kept::{Held, Kept, Opened, hex};
-use super::mark::Marks;
-use super::model::{RecordResult, RunStatus, WriteAnswer, WriteRequest};
+use super::mark::{Elsewhere, Marks, mark_of_key};
+use super::model::{Record, RecordResult, RunStatus, WriteAnswer, WriteRequest};
+use super::patience::Patience;
+use super::reference::named_by_id;
 use super::runs::Run;
 use super::selection::{Chosen, chosen, find};
 use super::upload::{Source, StreamedRecords, not_kept};
 use super::writing::{ONE_BY_ONE, Work, carry_out};
 use crate::catalog::Object;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::connection::ActivityKind;
 use crate::graph::CallContext;
 use crate::telemetry::Metrics;
@@ -114,6 +116,8 @@ pub(super) struct Prepared {
     pub(super) object: Arc<Object>,
     pub(super) user_id: Option<String>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) patience: Patience,
+    pub(super) clock: Clock,
     pub(super) now: Timestamp,
     pub(super) chosen: Chosen,
     pub(super) streamed: Option<StreamedRecords>,
@@ -135,7 +139,7 @@ impl Prepared {
         call: WriteCall,
         user_id: Option<String>,
         metrics: &Arc<Metrics>,
-        now: Timestamp,
+        (clock, patience): (&Clock, Patience),
     ) -> Result<Self, ActivityError> {
         let WriteCall { request, streamed, key, later } = call;
         let object = live
@@ -150,13 +154,15 @@ impl Prepared {
         let fingerprint = fingerprint(&request, streamed.as_ref(), user_id.as_deref());
         let continue_on_error = request.continue_on_error;
         let chosen = chosen(request, kind, &object, streamed.is_some())?;
-        let (live, metrics) = (Arc::clone(live), Arc::clone(metrics));
+        let (live, metrics, clock, now) = (Arc::clone(live), Arc::clone(metrics), clock.clone(), clock.now());
         Ok(Self {
             live,
             kind,
             object,
             user_id,
             metrics,
+            patience,
+            clock,
             now,
             chosen,
             streamed,
@@ -185,11 +191,25 @@ impl Prepared {
         }
     }
 
-    /// How its records are marked: always alike for one key, so that a repeat finds what the first call made.
-    pub(super) fn marks(&self, run: &str, opened: Option<&Opened>) -> Marks {
+    /// The mark of a write that has no journal yet: always alike for one key, at every agent that has the connection, so
+    /// that a repeat finds what the first call made.
+    pub(super) fn mark(&self, run: &str) -> String {
+        match &self.key {
+            Some(key) => mark_of_key(&self.live.connection, self.kind, key, self.now),
+            None => run.to_owned(),
+        }
+    }
+
+    /// How its records are marked. `has_siblings`: other agents have the connection too.
+    pub(super) fn marks(&self, run: &str, opened: Option<&Opened>, has_siblings: bool) -> Marks {
         let prefix = opened.map_or_else(|| run.to_owned(), |opened| opened.mark.clone());
         let many = self.count().is_none_or(|count| count > ONE_BY_ONE);
-        Marks { prefix, with_property: self.key.is_some() || many }
+        // The journal of another agent is not seen here. A look for every record of a large write doubles its requests, so
+        // it is taken where another agent is known to be.
+        let is_new = opened.is_none_or(|opened| opened.earlier.header.is_none());
+        let key = self.key.as_ref().filter(|_| is_new && (has_siblings || !many));
+        let elsewhere = key.map(|key| Elsewhere::of_key(&self.live.connection, self.kind, key, self.now));
+        Marks { prefix, with_property: self.key.is_some() || many, elsewhere }
     }
 
     /// Starts it.
@@ -249,16 +269,21 @@ impl Prepared {
     ) -> Result<(RunStatus, Option<ActivityError>, WriteEnd), ActivityError> {
         let Self { live, kind, object, user_id, metrics, now, chosen, streamed, continue_on_error, .. } =
             self;
+        let (clock, patience) = (self.clock, self.patience);
         let mut matched = None;
         let source = match (streamed, chosen) {
             (Some(streamed), _) => Source::Streamed(streamed),
             (None, Chosen::Listed(records)) => Source::Given(records.into_iter()),
-            (None, Chosen::ByConditions { query, set, most, dry_run }) => {
+            (None, Chosen::ByConditions { scan, set, most, dry_run }) => {
                 let kept = journal.as_ref().and_then(|(_, earlier)| earlier.found.clone());
                 let again = kept.is_some();
                 let records = match kept {
                     Some(records) => records,
-                    None => find(&live, &query, &set, most, (user_id.as_deref(), now), &context).await?,
+                    // What is to be set stays out of the journal: it may be a password.
+                    None => {
+                        let caller = (user_id.as_deref(), now);
+                        find(&live, &object, &scan, &Record::new(), most, caller, &context).await?
+                    }
                 };
                 matched = Some(records.len() as u64);
                 if let Some((journal, _)) = journal.as_ref().filter(|_| !again && !dry_run) {
@@ -267,12 +292,34 @@ impl Prepared {
                         not_kept("the journal of the run cannot be written; nothing was sent.")
                     })?;
                 }
-                Source::Given(if dry_run { Vec::new() } else { records }.into_iter())
+                let mut records = if dry_run { Vec::new() } else { records };
+                for record in &mut records {
+                    record.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
+                }
+                Source::Given(records.into_iter())
             }
         };
+        let source = match source {
+            Source::Given(records) if kind == ActivityKind::Delete => {
+                Source::Given(named_by_id(&live, &object, records.collect(), &context).await?.into_iter())
+            }
+            source => source,
+        };
         let name = live.connection.name.as_str().to_owned();
-        let work =
-            Work { live, kind, object, user_id, continue_on_error, source, marks, journal, told, context };
+        let work = Work {
+            live,
+            kind,
+            object,
+            user_id,
+            continue_on_error,
+            source,
+            marks,
+            patience,
+            clock,
+            journal,
+            told,
+            context,
+        };
         let ended = carry_out(work, run).await?;
         metrics.rows(&name, ended.written);
         let status = if ended.failed == 0 { RunStatus::Success } else { RunStatus::SuccessWithWarning };

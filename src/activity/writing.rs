@@ -4,7 +4,7 @@
 //! With a journal the order is: intent durable → sent → result durable → told. So whatever dies in between, a repeat
 //! with the same key knows which records are done, which may be, and which certainly are not.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -12,20 +12,24 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::doubts::{Doubt, Doubts, Finding};
+use super::doubts::{Doubt, Doubts, Finding, Why};
 use super::engine::Live;
 use super::error::ActivityError;
 use super::journal::{Earlier, Journal, Line};
 use super::mark::Marks;
 use super::model::{Record, RecordResult};
+use super::outgoing::Out;
+use super::patience::Patience;
 use super::results::Outcome;
 use super::runs::Run;
 use super::target::{Prepared, prepare};
 use super::upload::{Source, not_kept};
 use crate::catalog::Object;
+use crate::clock::Clock;
 use crate::connection::ActivityKind;
 use crate::graph::{
-    Announce, Bulk, BulkOptions, BulkOutcome, CallContext, Effect, Finished, GraphError, GraphRequest,
+    Announce, Bulk, BulkOptions, BulkOutcome, CallContext, Effect, Finished, GraphError, GraphRefusal,
+    GraphRequest,
 };
 
 /// Records that are read at a time.
@@ -51,6 +55,8 @@ pub(super) struct Work {
     pub(super) continue_on_error: bool,
     pub(super) source: Source,
     pub(super) marks: Marks,
+    pub(super) patience: Patience,
+    pub(super) clock: Clock,
     pub(super) journal: Option<(Journal, Earlier)>,
     /// Who gets the results; `None` when they are fetched from the journal later.
     pub(super) told: Option<mpsc::Sender<RecordResult>>,
@@ -71,15 +77,22 @@ pub(super) struct Ended {
 /// # Errors
 /// [`ActivityError::NotKept`], when the state directory fails in the middle: what was sent stands in the journal.
 pub(super) async fn carry_out(work: Work, run: &Run) -> Result<Ended, ActivityError> {
-    let Work { live, kind, object, user_id, continue_on_error, source, marks, journal, told, context } = work;
+    let Work {
+        live, kind, object, user_id, continue_on_error, source, marks, journal, told, context, ..
+    } = work;
+    let (patience, clock) = (work.patience, work.clock);
     let (journal, earlier) =
         journal.map_or((None, Earlier::default()), |(journal, earlier)| (Some(journal), earlier));
     let one_at_a_time = !continue_on_error && source.total() <= ONE_BY_ONE;
-    let options = BulkOptions { one_at_a_time, chains: true, announce: journal.clone().map(announce) };
+    let options = BulkOptions {
+        one_at_a_time,
+        chains: true,
+        announce: journal.clone().map(|journal| announce(journal, clock.clone())),
+    };
     run.set_total(source.total() as u64);
     let mut writing = Writing {
         bulk: Bulk::new(Arc::clone(&live.graph), context.clone(), options),
-        doubts: Doubts::new(Arc::clone(&live.graph), context.clone(), marks.clone()),
+        doubts: Doubts::new(Arc::clone(&live.graph), context.clone(), marks.clone(), patience),
         live,
         kind,
         object,
@@ -90,6 +103,7 @@ pub(super) async fn carry_out(work: Work, run: &Run) -> Result<Ended, ActivityEr
         read: 0,
         source_ended: false,
         marks,
+        clock,
         journal,
         earlier,
         context,
@@ -99,7 +113,7 @@ pub(super) async fn carry_out(work: Work, run: &Run) -> Result<Ended, ActivityEr
         sent_again: HashMap::new(),
         waiting_bytes: 0,
         being_kept: FuturesUnordered::new(),
-        out: Out { told, next: 0, waiting: BTreeMap::new(), ready: VecDeque::new() },
+        out: Out::new(told),
         run,
         ended: Ended::default(),
     };
@@ -108,12 +122,12 @@ pub(super) async fn carry_out(work: Work, run: &Run) -> Result<Ended, ActivityEr
 }
 
 /// Nothing is sent before its intent is durable.
-fn announce(journal: Journal) -> Announce {
+fn announce(journal: Journal, clock: Clock) -> Announce {
     Arc::new(move |indices| {
-        let journal = journal.clone();
+        let (journal, at) = (journal.clone(), clock.now().as_millis());
         Box::pin(async move {
             let mut text = Vec::new();
-            Line::Sent(&indices).write(&mut text);
+            Line::Sent { at, records: &indices }.write(&mut text);
             journal.append(text).await
         })
     })
@@ -130,6 +144,7 @@ struct Writing<'r> {
     read: usize,
     source_ended: bool,
     marks: Marks,
+    clock: Clock,
     journal: Option<Journal>,
     earlier: Earlier,
     context: CallContext,
@@ -147,46 +162,6 @@ struct Writing<'r> {
     out: Out,
     run: &'r Run,
     ended: Ended,
-}
-
-/// Results on their way to the caller, in the order of the records.
-struct Out {
-    told: Option<mpsc::Sender<RecordResult>>,
-    next: usize,
-    waiting: BTreeMap<usize, RecordResult>,
-    ready: VecDeque<RecordResult>,
-}
-
-impl Out {
-    fn push(&mut self, result: RecordResult) {
-        self.waiting.insert(result.index, result);
-        while let Some(result) = self.waiting.remove(&self.next) {
-            self.next += 1;
-            if self.told.is_some() {
-                self.ready.push_back(result);
-            }
-        }
-    }
-
-    /// Hands one result over; pends while there is none or the caller is slow. `false`: the caller has gone.
-    async fn hand_over(&mut self) -> bool {
-        match (&self.told, self.ready.is_empty()) {
-            (Some(told), false) => match told.reserve().await {
-                Ok(permit) => {
-                    if let Some(result) = self.ready.pop_front() {
-                        permit.send(result);
-                    }
-                    true
-                }
-                Err(_) => false,
-            },
-            _ => std::future::pending().await,
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.ready.is_empty() && self.waiting.is_empty()
-    }
 }
 
 impl Writing<'_> {
@@ -278,7 +253,7 @@ impl Writing<'_> {
             } else if let Some(why) = self.closed.clone() {
                 let id = id_of(&record);
                 // It may have been sent by an earlier run, and is not looked for any more.
-                let outcome = match self.earlier.sent.contains(&index) {
+                let outcome = match self.earlier.sent.contains_key(&index) {
                     true => Outcome::answered(index, self.kind, id, Err(sent_by_an_earlier_run())),
                     false => Outcome::skipped(index, id, why),
                 };
@@ -310,17 +285,31 @@ impl Writing<'_> {
                 // twice, or not be found.
                 let repeatable =
                     request.method == http::Method::PATCH || request.effect == Effect::Repeatable;
-                let sent = self.earlier.sent.contains(&index);
-                if sent && (!repeatable || request.method == http::Method::DELETE) {
-                    self.in_doubt(index, request, sent_by_an_earlier_run(), outcomes);
-                } else {
-                    self.send(index, request);
+                let sent = self.earlier.sent.get(&index).copied();
+                let again = sent.filter(|_| !repeatable || request.method == http::Method::DELETE);
+                match again.map(|at| at.since(self.clock.now())) {
+                    Some(age) => {
+                        let why = Why::Lost { what: sent_by_an_earlier_run(), earlier: Some(age) };
+                        self.ask(index, request, why, outcomes);
+                    }
+                    None if sent.is_none()
+                        && self.kind == ActivityKind::Create
+                        && self.marks.elsewhere.is_some() =>
+                    {
+                        self.ask(index, request, Why::Elsewhere, outcomes);
+                    }
+                    None => self.send(index, request, outcomes),
                 }
             }
         }
     }
 
-    fn send(&mut self, index: usize, request: GraphRequest) {
+    fn send(&mut self, index: usize, request: GraphRequest, outcomes: &mut Vec<Outcome>) {
+        let names_version = request.headers.iter().any(|(name, _)| *name == "If-Match");
+        let is_change = matches!(request.method, http::Method::PATCH | http::Method::DELETE);
+        if is_change && self.object.needs_etag() && !names_version {
+            return self.ask(index, request, Why::Etag, outcomes);
+        }
         self.waiting_bytes += weight(&request);
         self.bulk.push(index, request);
     }
@@ -329,18 +318,22 @@ impl Writing<'_> {
         self.waiting_bytes = self.waiting_bytes.saturating_sub(weight(&request));
         let mut outcomes = Vec::new();
         match outcome {
-            BulkOutcome::NotTried => {
-                let why = self.closed.clone().flatten();
-                let id = self.ids.remove(&index);
-                outcomes.push(Outcome::skipped(index, id, why));
-            }
+            BulkOutcome::NotTried => outcomes.push(self.skipped(index)),
             BulkOutcome::Answered(Err(what @ GraphError::OutcomeUnknown { .. })) => {
-                self.in_doubt(index, request, what, &mut outcomes);
+                self.ask(index, request, Why::Lost { what, earlier: None }, &mut outcomes);
+            }
+            BulkOutcome::Answered(Err(GraphError::Refused(refusal)))
+                if refusal.is_known_transaction() && self.is_repeat(index, &request, &refusal) =>
+            {
+                match refusal.existing_event {
+                    Some(id) => outcomes.push(Outcome::done(index, self.kind, Some(id))),
+                    None => self.ask(index, request, Why::Recognised, &mut outcomes),
+                }
             }
             BulkOutcome::Answered(mut answer) => {
                 let id = self.ids.remove(&index);
                 if matches!(&answer, Err(GraphError::Refused(refusal)) if refusal.status == 412)
-                    && self.earlier.sent.contains(&index)
+                    && self.earlier.sent.contains_key(&index)
                 {
                     // The Etag may be an old one just because the earlier run changed the record.
                     answer = Err(sent_by_an_earlier_run());
@@ -351,41 +344,86 @@ impl Writing<'_> {
         self.keep_and_judge(outcomes);
     }
 
-    fn in_doubt(
-        &mut self,
-        index: usize,
-        request: GraphRequest,
-        what: GraphError,
-        outcomes: &mut Vec<Outcome>,
-    ) {
-        if let Err(what) = self.doubts.push(index, request, what) {
-            let id = self.ids.remove(&index);
-            outcomes.push(Outcome::answered(index, self.kind, id, Err(what)));
+    /// Whether the service says of an event that was sent before, here or with the same key elsewhere, that it is there.
+    fn is_repeat(&self, index: usize, request: &GraphRequest, refusal: &GraphRefusal) -> bool {
+        refusal.after_lost_answer
+            || self.earlier.sent.contains_key(&index)
+            || self.sent_again.contains_key(&index)
+            || self.marks.is_own_transaction(index, request)
+    }
+
+    fn skipped(&mut self, index: usize) -> Outcome {
+        let why = self.closed.clone().flatten();
+        Outcome::skipped(index, self.ids.remove(&index), why)
+    }
+
+    /// Has a record asked after; what cannot be found out is settled at once.
+    fn ask(&mut self, index: usize, request: GraphRequest, why: Why, outcomes: &mut Vec<Outcome>) {
+        let weight = weight(&request);
+        match self.doubts.push(index, request, why) {
+            Ok(()) => self.waiting_bytes += weight,
+            Err((request, Why::Elsewhere)) => {
+                // Nothing marks such a record, or the run is being stopped.
+                self.waiting_bytes += weight;
+                self.bulk.push(index, request);
+            }
+            Err((_, why)) => {
+                let outcome = self.not_found_out(index, why);
+                outcomes.push(outcome);
+            }
+        }
+    }
+
+    fn not_found_out(&mut self, index: usize, why: Why) -> Outcome {
+        match why {
+            Why::Lost { what, .. } => Outcome::answered(index, self.kind, self.ids.remove(&index), Err(what)),
+            // It is there in any case.
+            Why::Recognised => Outcome::done(index, self.kind, None),
+            Why::Elsewhere | Why::Etag => self.skipped(index),
         }
     }
 
     fn cleared_up(&mut self, found: Vec<(Doubt, Finding)>) {
         let mut outcomes = Vec::new();
-        for (Doubt { index, request, what, .. }, finding) in found {
+        for (Doubt { index, mut request, why, .. }, finding) in found {
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(weight(&request));
             let deletion = request.method == http::Method::DELETE;
-            let again = self.sent_again.entry(index).or_insert(0);
+            let first = matches!(why, Why::Elsewhere | Why::Etag);
             match finding {
+                Finding::NotAsked(error) => {
+                    let id = self.ids.remove(&index);
+                    outcomes.push(Outcome::answered(index, self.kind, id, Err(error)));
+                }
+                _ if first && self.halted => outcomes.push(self.skipped(index)),
+                Finding::Etag(etag) => {
+                    request.headers.push(("If-Match", etag));
+                    request.effect = Effect::Repeatable;
+                    self.send(index, request, &mut outcomes);
+                }
                 Finding::There(id) if !deletion => outcomes.push(Outcome::done(index, self.kind, Some(id))),
+                Finding::NotThere if first => self.send(index, request, &mut outcomes),
                 Finding::NotThere if deletion => {
                     let id = self.ids.remove(&index);
                     outcomes.push(Outcome::done(index, self.kind, id));
                 }
-                Finding::There(_) | Finding::NotThere if *again < SENT_AGAIN && !self.halted => {
-                    *again += 1;
-                    self.send(index, request);
+                Finding::There(_) | Finding::NotThere if self.may_send_again(index) => {
+                    self.send(index, request, &mut outcomes);
                 }
                 _ => {
-                    let id = self.ids.remove(&index);
-                    outcomes.push(Outcome::answered(index, self.kind, id, Err(what)));
+                    let outcome = self.not_found_out(index, why);
+                    outcomes.push(outcome);
                 }
             }
         }
         self.keep_and_judge(outcomes);
+    }
+
+    /// Counts one more repeat of a record, unless it had its share.
+    fn may_send_again(&mut self, index: usize) -> bool {
+        let again = self.sent_again.entry(index).or_insert(0);
+        let may = *again < SENT_AGAIN && !self.halted;
+        *again += u32::from(may);
+        may
     }
 
     /// A record that failed at Graph stops the run, unless the caller wants it to go on.

@@ -4,6 +4,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::comparison::TextComparison;
+use super::object::Home;
+
 /// The type of a column's cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub enum ColumnKind {
@@ -193,6 +196,14 @@ pub struct Column {
     pub source: ColumnSource,
     /// The type of its cells.
     pub kind: ColumnKind,
+    /// How its texts, or the texts of its members, are compared.
+    pub text: TextComparison,
+    /// The type of its members, when it is a collection; [`ColumnKind::Json`]: objects.
+    pub members: Option<ColumnKind>,
+    /// Where its time zone lies in a row, when it is a local time with a zone beside it (`dateTimeTimeZone`).
+    pub zone: Option<Vec<String>>,
+    /// Where its value may lie instead, when its name can be read in two ways and nothing says which is meant.
+    pub fallback: Option<Vec<String>>,
     /// The members, when it is an enumeration. The service may add more.
     pub values: Vec<String>,
     /// Whether it is a key or a part of one.
@@ -219,10 +230,14 @@ impl Column {
     /// A column of a row's property, with nothing known about it but its place and type.
     pub fn property(name: String, path: Vec<String>, kind: ColumnKind) -> Self {
         Self {
+            text: TextComparison::of(&path, kind, Home::Other),
             name,
             path,
             source: ColumnSource::Property,
             kind,
+            members: None,
+            zone: None,
+            fallback: None,
             values: Vec::new(),
             key: false,
             filter: FilterOps::NONE,
@@ -234,6 +249,23 @@ impl Column {
             required: false,
             max_length: None,
         }
+    }
+
+    /// Says whose its rows are, which decides how identifiers are compared.
+    pub(super) fn lies_in(&mut self, home: Home) {
+        self.text = TextComparison::of(&self.path, self.members.unwrap_or(self.kind), home);
+    }
+
+    /// Whether its values, or those of its members, are compared as texts.
+    pub fn compares_text(&self) -> bool {
+        use ColumnKind::{Any, Binary, Json, String};
+        self.zone.is_none() && matches!(self.members.unwrap_or(self.kind), String | Any | Binary | Json)
+    }
+
+    /// The column of its time zone, when it has one.
+    pub fn zone_column(&self) -> Option<Self> {
+        let path = self.zone.clone()?;
+        Some(Self::property(path.join("_"), path, ColumnKind::String))
     }
 
     /// The path as OData writes it: `from/emailAddress/address`.

@@ -17,6 +17,9 @@ pub(super) struct Csdl {
     pub(super) roots: Vec<CsdlRoot>,
     /// `TYPE/PROPERTY` of properties that the service computes.
     pub(super) computed: BTreeSet<String>,
+    /// What is not done at `TYPE/NAVIGATION`, or with records of `TYPE` at all: `make`, `change`, `remove`, in that order
+    /// (OData Capabilities Vocabulary, InsertRestrictions, UpdateRestrictions, DeleteRestrictions).
+    pub(super) restricted: BTreeMap<String, [bool; 3]>,
     aliases: BTreeMap<String, String>,
 }
 
@@ -80,6 +83,8 @@ struct State {
     kind: Option<CsdlType>,
     operation: Option<CsdlOperation>,
     target: Option<String>,
+    /// The term of the annotation that is open.
+    term: String,
 }
 
 /// Reads a document.
@@ -206,19 +211,22 @@ impl State {
                 self.csdl.roots.push(CsdlRoot { name, kind, collection });
             }
             "Annotations" => self.target = attribute("Target")?,
-            "Annotation" => self.annotate(
-                &attribute("Term")?.unwrap_or_default(),
-                attribute("Bool")?.as_deref() != Some("false"),
-            ),
+            "Annotation" => {
+                self.term = attribute("Term")?.unwrap_or_default();
+                self.annotate(attribute("Bool")?.as_deref() != Some("false"));
+            }
+            "PropertyValue" if is("Bool", "false")? => {
+                self.restrict(&attribute("Property")?.unwrap_or_default());
+            }
             _ => {}
         }
         Ok(())
     }
 
     /// Takes the annotations that say what a caller may leave out or not give.
-    fn annotate(&mut self, term: &str, holds: bool) {
+    fn annotate(&mut self, holds: bool) {
         let inside = self.open.last().map(String::as_str);
-        match (term, inside) {
+        match (self.term.as_str(), inside) {
             ("Org.OData.Core.V1.Computed", Some("Annotations")) if holds => {
                 self.csdl.computed.extend(self.target.clone());
             }
@@ -236,6 +244,22 @@ impl State {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Takes what the annotation that is open says is not done. What stands deeper in it is about something else.
+    fn restrict(&mut self, property: &str) {
+        let term = self.term.strip_prefix("Org.OData.Capabilities.V1.").unwrap_or_default();
+        let what = match (term, property) {
+            ("InsertRestrictions", "Insertable") => 0,
+            ("UpdateRestrictions", "Updatable") => 1,
+            ("DeleteRestrictions", "Deletable") => 2,
+            _ => return,
+        };
+        if self.open.ends_with(&["Annotations", "Annotation", "Record"].map(str::to_owned))
+            && let Some(target) = self.target.clone()
+        {
+            self.csdl.restricted.entry(target).or_default()[what] = true;
         }
     }
 
@@ -269,6 +293,12 @@ impl Csdl {
             operation.parameters.iter_mut().for_each(|parameter| short(&mut parameter.kind));
         }
         self.roots.iter_mut().for_each(|root| short(&mut root.kind));
+        let target = |full: &str| match full.split_once('/') {
+            Some((kind, property)) => format!("{}/{property}", short_name(kind, &aliases)),
+            None => short_name(full, &aliases),
+        };
+        let restricted = std::mem::take(&mut self.restricted);
+        self.restricted = restricted.into_iter().map(|(full, what)| (target(&full), what)).collect();
         let computed = std::mem::take(&mut self.computed);
         self.computed = computed
             .iter()

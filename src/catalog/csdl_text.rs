@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::csdl::{Csdl, CsdlOperation, CsdlType, parse};
-use super::facts_line::Flags;
+use super::facts_line::{Barred, Flags};
 
 /// What is known of a property beside the metadata, as the words behind its type (` so filter=eq,ne`).
 pub type Known<'a> = &'a dyn Fn(&str, &str) -> String;
@@ -61,7 +61,17 @@ fn write_type(text: &mut String, csdl: &Csdl, kind: &CsdlType, known: Known<'_>)
             Some(false) => "~",
         };
         text.push_str(&format!(" {sign}{} {}", property.name, property.kind));
-        if sign.is_empty() {
+        if !sign.is_empty() {
+            let restricted = |target: &str| csdl.restricted.get(target).copied().unwrap_or_default();
+            let here = restricted(&format!("{}/{}", kind.name, property.name));
+            let anywhere = restricted(property.kind.trim_start_matches("[]"));
+            let barred = Barred {
+                make: here[0] || anywhere[0],
+                change: here[1] || anywhere[1],
+                remove: here[2] || anywhere[2],
+            };
+            text.push_str(&barred.words());
+        } else {
             let words = known(&kind.name, &property.name);
             let mut flags = Flags::parse(words.split(' ').filter(|word| !word.is_empty()))
                 .ok_or_else(|| format!("'{words}' says nothing of {}/{}", kind.name, property.name))?;

@@ -2,6 +2,7 @@
 //! themselves are in `definitions/`.
 
 use super::column::{Column, ColumnKind, ColumnSource, FilterOps};
+use super::comparison::TextComparison;
 use super::object::Home;
 
 /// What is declared of an object. The paths are templates (`route.rs`).
@@ -16,6 +17,10 @@ pub(super) struct Definition {
     pub(super) home: Home,
     /// Where rows are listed.
     pub(super) list: &'static [&'static str],
+    /// Those of `list` that lead to one record rather than to a collection.
+    pub(super) single: &'static [&'static str],
+    /// The place column without whose value the list shows the default place alone.
+    pub(super) default_place: Option<&'static str>,
     /// Where new records are posted; empty: the service makes none this way.
     pub(super) create: &'static [&'static str],
     /// Where one record is; empty: it is found in lists only.
@@ -31,6 +36,8 @@ pub(super) struct Definition {
     pub(super) etag_required: bool,
     /// Other names of place columns.
     pub(super) aliases: &'static [(&'static str, &'static str)],
+    /// Columns of ids for which paths take names too.
+    pub(super) names_in_path: &'static [(&'static str, NamesInPath)],
     /// Columns before those of the metadata.
     pub(super) before: &'static [Extra],
     /// Columns behind those of the metadata.
@@ -49,6 +56,8 @@ pub(super) struct Definition {
     /// What the service compares, by column; the facts hold for columns that are not here.
     pub(super) filters: &'static [(&'static [&'static str], FilterOps)],
     pub(super) sortable: &'static [&'static str],
+    /// Identifiers that are addresses, which have no case.
+    pub(super) case_insensitive: &'static [&'static str],
     pub(super) read_only: &'static [&'static str],
     /// Columns that the metadata's comments call read-only in some tenants only.
     pub(super) writable: &'static [&'static str],
@@ -67,6 +76,23 @@ pub(super) struct Extra {
     pub(super) source: ColumnSource,
     /// For [`ColumnSource::CreateOnly`]: where its value goes in a new record.
     pub(super) path: &'static [&'static str],
+}
+
+/// What a path takes in place of an id. No row has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NamesInPath {
+    pub(super) names: Names,
+    /// What a caller queries to learn the id.
+    pub(super) read: &'static str,
+}
+
+/// The names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    /// These, in any case.
+    These(&'static [&'static str]),
+    /// User principal names.
+    Principals,
 }
 
 /// What a new record must have.
@@ -108,6 +134,8 @@ pub(super) const PLAIN: Definition = Definition {
     listed_type: None,
     home: Home::Other,
     list: &[],
+    single: &[],
+    default_place: None,
     create: &[],
     record: &[],
     update: false,
@@ -117,6 +145,7 @@ pub(super) const PLAIN: Definition = Definition {
     etag_property: None,
     etag_required: false,
     aliases: &[],
+    names_in_path: &[],
     before: &[],
     after: &[],
     largest_page: None,
@@ -127,6 +156,7 @@ pub(super) const PLAIN: Definition = Definition {
     default_columns: &[],
     filters: &[],
     sortable: &[],
+    case_insensitive: &[],
     read_only: &[],
     writable: &[],
     select_only: &[],
@@ -179,6 +209,10 @@ impl Definition {
                 column.path = vec![property.to_owned()];
             }
             column.sortable |= self.sortable.contains(&name);
+            column.text = match self.case_insensitive.contains(&name) {
+                true => TextComparison::CaseInsensitive,
+                false => TextComparison::of(&column.path, column.members.unwrap_or(column.kind), self.home),
+            };
             column.read_only |= name == "id" || self.read_only.contains(&name);
             column.read_only &= !self.writable.contains(&name);
             column.select_only |= self.select_only.contains(&name);

@@ -5,13 +5,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::column::{Column, ColumnKind};
+use super::comparison::TextComparison;
 use super::library::Catalog;
 use super::object::Object;
 use super::path::GraphPath;
-use super::permissions::{MethodPermissions, of_path};
+use super::path_object::Shape;
+use super::permissions::{MethodPermissions, around, of_path};
 use super::procedures::{ParameterType, Procedure, find_procedure, procedures};
+use super::relation::{Adding, Relation, Removing};
 use super::route::RouteUse;
 use super::{CatalogError, did_you_mean};
+use crate::connection::ActivityKind;
 
 /// An entry of the lists of objects and procedures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -42,6 +46,9 @@ pub struct ObjectDescription {
     pub updatable: bool,
     /// Whether records can be removed.
     pub deletable: bool,
+    /// What a write means, when the records of the path live elsewhere and it holds references to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relationship: Option<RelationshipDescription>,
     /// The key columns.
     pub key: Vec<String>,
     /// Columns whose `=` condition chooses where the rows are read from.
@@ -59,6 +66,44 @@ pub struct ObjectDescription {
     pub columns: Vec<ColumnDescription>,
 }
 
+/// A relationship: a path that holds references to records which live elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RelationshipDescription {
+    /// What Create does.
+    pub create: String,
+    /// What Update does.
+    pub update: String,
+    /// What Delete does.
+    pub delete: String,
+}
+
+impl RelationshipDescription {
+    fn of(relation: &Relation) -> Self {
+        let (name, kind, own) = (&relation.name, &relation.target_type, relation.own_path());
+        let nothing = || "Refused: Microsoft documents this relationship for reading only.".to_owned();
+        let create = match (relation.adding, relation.many) {
+            (Adding::No, _) => nothing(),
+            (Adding::Reference, true) => {
+                format!("Adds a reference to a {kind} that exists, given by its id or @odata.id.")
+            }
+            (Adding::Reference, false) => {
+                format!("Sets the reference to a {kind} that exists, given by its id or @odata.id.")
+            }
+            (Adding::ReferenceOrRecord, _) => format!(
+                "Adds a reference to a {kind} that exists, given by its id or @odata.id alone; a record with other columns becomes a new {kind}."
+            ),
+        };
+        let delete = match relation.removing {
+            Removing::No => nothing(),
+            _ => {
+                format!("Removes the reference from {name}; the {kind} itself stays. It is removed at {own}.")
+            }
+        };
+        Self { create, update: format!("Refused: a {kind} is changed at {own}."), delete }
+    }
+}
+
 /// One column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -68,6 +113,17 @@ pub struct ColumnDescription {
     /// The type of its cells.
     #[serde(rename = "type")]
     pub kind: ColumnKind,
+    /// How its texts are compared, by the service and by the agent alike; absent: its values are no texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<TextComparison>,
+    /// The type of its members, when it is a collection: `=` and `in` ask whether it has such a member, the text operators
+    /// whether one of its members fits. `Json`: objects, in which only the text operators look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<ColumnKind>,
+    /// The column that holds its time zone. Then it is compared and sorted as a moment: write the values of conditions
+    /// with an offset (`2026-01-31T08:00:00+01:00`); without one they mean UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// Whether it is the key or a part of it.
     pub key: bool,
     /// Whether a new record must have it.
@@ -155,14 +211,15 @@ impl Catalog {
             false => self.find_object(name)?,
         };
         let permissions = permissions(&object);
-        let allowed = |method: &str| permissions.iter().any(|found| found.method == method);
-        let definition = object.definition();
-        let unknown = object.graph_type().is_none();
+        let allows = |kind| object.allows(kind).is_ok();
         let needs: Vec<&'static str> = object.insert_needs().iter().map(|need| need.column).collect();
         let default = object.default_columns();
         let describe_column = |column: &Column| ColumnDescription {
             name: column.name.clone(),
             kind: column.kind,
+            comparison: column.compares_text().then_some(column.text),
+            members: column.members,
+            time_zone: column.zone.as_ref().map(|path| path.join("_")),
             key: column.key,
             read_only: column.read_only,
             required: needs.contains(&column.name.as_str()),
@@ -186,9 +243,10 @@ impl Catalog {
             description: sentence(&object),
             graph_type: object.graph_type(),
             single: object.is_single(),
-            creatable: definition.map_or(unknown || allowed("POST"), |declared| !declared.create.is_empty()),
-            updatable: definition.map_or(unknown || allowed("PATCH"), |declared| declared.update),
-            deletable: definition.map_or(unknown || allowed("DELETE"), |declared| declared.delete),
+            creatable: allows(ActivityKind::Create),
+            updatable: allows(ActivityKind::Update),
+            deletable: allows(ActivityKind::Delete),
+            relationship: object.relation().map(RelationshipDescription::of),
             key: object
                 .columns()
                 .iter()
@@ -221,6 +279,10 @@ impl NamedEntry {
 /// The documented methods of the path of an object, and of one of its records.
 fn permissions(object: &Object) -> Vec<MethodPermissions> {
     let mut all: Vec<MethodPermissions> = Vec::new();
+    if let Some(place) = object.place() {
+        let pattern: Vec<&str> = place.pattern.iter().map(String::as_str).collect();
+        return around(&pattern, place.shape == Shape::Collection);
+    }
     let mut add = |segments: &[&str]| {
         for found in of_path(segments) {
             if !all.iter().any(|known| known.method == found.method) {
@@ -228,11 +290,6 @@ fn permissions(object: &Object) -> Vec<MethodPermissions> {
             }
         }
     };
-    if let Some(place) = object.place() {
-        let pattern: Vec<&str> = place.pattern.iter().map(String::as_str).collect();
-        add(&pattern);
-        return all;
-    }
     for wanted in [RouteUse::List, RouteUse::Create, RouteUse::Record] {
         for template in object.templates(wanted) {
             for owner in ["users/{id}", "me"] {
@@ -316,7 +373,7 @@ mod tests {
     fn a_path_describes_itself() {
         let folders = Catalog::embedded().describe("/users/{id}/MAILFOLDERS").unwrap();
         assert_eq!(folders.graph_type.as_deref(), Some("microsoft.graph.mailFolder"));
-        assert!(folders.creatable && !folders.deletable && !folders.single);
+        assert!(folders.creatable && folders.deletable && !folders.single);
         assert!(folders.columns.iter().any(|column| column.name == "unreadItemCount"));
         assert!(Catalog::embedded().describe("/me/nothing").unwrap().columns.is_empty());
     }

@@ -9,7 +9,7 @@
 //! set NAME TYPE                     an entity set; `single NAME TYPE` a singleton
 //! entity NAME [< BASE] [open] [abstract] [stream]         likewise `complex`
 //!  PROPERTY TYPE [ro] [so] [order] [search] [req] [max=N] [filter=OPERATOR,…]
-//!  >NAVIGATION TYPE [req]           contained; `~NAVIGATION TYPE` leads elsewhere
+//!  >NAVIGATION TYPE [-make] [-change] [-remove]           contained; `~NAVIGATION TYPE` leads elsewhere
 //!  !ACTION [NAME[?]:TYPE]… [> TYPE]           `!!` when bound to a collection of the type
 //!  =FUNCTION [NAME[?]:TYPE]… [> TYPE]         `==` when bound to a collection of the type
 //! enum NAME MEMBER MEMBER …

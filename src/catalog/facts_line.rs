@@ -44,6 +44,37 @@ pub(super) struct Navigation<'a> {
     pub(super) name: &'a str,
     pub(super) kind: TypeRef<'a>,
     pub(super) contained: bool,
+    pub(super) barred: Barred,
+}
+
+/// What the metadata says is not done at a navigation property.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Barred {
+    pub(super) make: bool,
+    pub(super) change: bool,
+    pub(super) remove: bool,
+}
+
+impl Barred {
+    /// Reads the words behind a navigation's type; words that say something else are passed over.
+    fn parse<'a>(words: impl Iterator<Item = &'a str>) -> Self {
+        let mut barred = Self::default();
+        for word in words {
+            match word {
+                "-make" => barred.make = true,
+                "-change" => barred.change = true,
+                "-remove" => barred.remove = true,
+                _ => {}
+            }
+        }
+        barred
+    }
+
+    /// The words, each with a space before it.
+    pub(super) fn words(self) -> String {
+        let words = [(self.make, " -make"), (self.change, " -change"), (self.remove, " -remove")];
+        words.into_iter().filter(|(set, _)| *set).map(|(_, word)| word).collect()
+    }
 }
 
 /// A bound action or function.
@@ -99,6 +130,7 @@ impl<'a> Line<'a> {
                     name,
                     kind: TypeRef::parse(kind),
                     contained: sign == '>',
+                    barred: Barred::parse(words),
                 }))
             }
             '!' | '=' => parse_operation(sign, rest).map(Self::Operation),

@@ -6,6 +6,9 @@ use super::column::{Column, ColumnKind, ColumnSource, FilterOps};
 use super::facts::{Facts, TypeId, TypeKind};
 use super::facts_line::{Property, TypeRef};
 
+/// The type of a local time with its zone beside it (Graph, "dateTimeTimeZone resource type").
+const ZONED: &str = "dateTimeTimeZone";
+
 /// The name of the column that holds `@odata.etag`.
 const ETAG_COLUMN: &str = "Etag";
 
@@ -66,6 +69,7 @@ pub(super) fn unlisted(facts: &Facts, kind: TypeId, listed: &[Column], related: 
                 let path = vec![navigation.name.to_owned()];
                 let mut column = Column::property(navigation.name.to_owned(), path, ColumnKind::Json);
                 column.source = ColumnSource::Related;
+                column.members = navigation.kind.collection.then_some(ColumnKind::Json);
                 found.push(column);
             }
         }
@@ -88,6 +92,16 @@ pub(super) fn kind_of(facts: &Facts, kind: TypeRef<'_>) -> ColumnKind {
         Some(_) => ColumnKind::Json,
         None => ColumnKind::of_primitive(kind.name),
     }
+}
+
+/// The kind of a collection's members; `None`: it is no collection.
+pub(super) fn members_kind(facts: &Facts, kind: TypeRef<'_>) -> Option<ColumnKind> {
+    kind.collection.then(|| kind_of(facts, TypeRef { collection: false, ..kind }))
+}
+
+/// The name of the type whose parts are being flattened.
+fn outer_type<'a>(facts: &'a Facts, open: &[TypeId]) -> Option<&'a str> {
+    open.last().map(|id| facts.name(*id))
 }
 
 /// The complex type of a single-valued property.
@@ -122,10 +136,17 @@ fn push(
     column.select_only = property.flags.select_only
         || property.kind.name == "Stream"
         || outer.is_some_and(|outer| outer.select_only);
-    // What the facts say of a complex property, they say of its parts; a collection is compared by the agent, because
-    // `$filter` on one speaks of its members and a column of its text.
+    column.members = members_kind(facts, property.kind);
+    if property.name == "dateTime" && outer_type(facts, open) == Some(ZONED) {
+        let mut zone = column.path.clone();
+        zone.pop();
+        zone.push("timeZone".to_owned());
+        column.zone = Some(zone);
+    }
+    // What the facts say of a complex property, they say of its parts; of a collection they speak of its members, and
+    // collections of objects are compared by the agent.
     column.filter = match outer {
-        _ if property.kind.collection => FilterOps::NONE,
+        _ if column.members == Some(ColumnKind::Json) => FilterOps::NONE,
         Some(outer) if property.flags.filter == FilterOps::NONE => outer.filter,
         _ => property.flags.filter,
     };

@@ -11,6 +11,7 @@
 mod answer;
 mod catalogs;
 mod column;
+mod comparison;
 mod csdl;
 mod csdl_text;
 mod definition;
@@ -25,19 +26,24 @@ mod object;
 mod operation;
 mod path;
 mod path_object;
+mod path_writes;
 mod permissions;
 mod procedures;
+mod relation;
 mod route;
+mod untyped;
 mod walk;
 
 pub use answer::Answer;
 pub use catalogs::{CatalogSlot, Catalogs, LARGEST_METADATA, SchemaFault, SchemaStatus};
 pub use column::{Column, ColumnKind, ColumnSource, FilterOps};
+pub use comparison::TextComparison;
+pub(crate) use comparison::is_uuid;
 pub use csdl_text::Known;
 pub use definition::{InsertNeed, Range, Recursion};
 pub use describe::{
     ColumnDescription, NamedEntry, ObjectDescription, ParameterDescription, ProcedureDescription,
-    describe_procedure, list_procedures,
+    RelationshipDescription, describe_procedure, list_procedures,
 };
 pub use describe_operation::{
     OperationDescription, OperationParameterDescription, OverloadDescription, ProcedureView,
@@ -48,7 +54,8 @@ pub use operation::{BadParameter, BoundOperation, CallParameter, OperationCall, 
 pub use path::{GraphPath, encode_segment};
 pub use permissions::MethodPermissions;
 pub use procedures::{Parameter, ParameterType, Procedure, ProcedureKind, find_procedure, procedures};
-pub use route::{Location, NotLocated, Owner, RouteUse};
+pub use relation::{Adding, Relation, Removing};
+pub use route::{Location, NotLocated, Owner, Route, RouteUse};
 
 use crate::error::nearest_name;
 

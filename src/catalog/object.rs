@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use super::column::{Column, ColumnKind, ColumnSource};
-use super::definition::{Definition, InsertNeed, Range, Recursion};
+use super::definition::{Definition, InsertNeed, Names, Range, Recursion};
 use super::facts::{Facts, TypeId};
 use super::flatten::{flatten, unlisted};
 use super::path::GraphPath;
-use super::path_object::{PathObject, guessed_filter, untyped};
-use super::route::{Location, NotLocated, Owner, RouteUse, fill, pick, placeholders};
+use super::path_object::{PathObject, guessed_filter};
+use super::route::{Location, NotLocated, Owner, Route, RouteUse, fill, pick, placeholders};
+use super::untyped::untyped;
 use super::{CatalogError, did_you_mean};
 use crate::connection::ActivityKind;
 
@@ -36,6 +37,8 @@ pub struct Object {
     graph_type: Option<TypeId>,
     columns: Vec<Column>,
     unlisted: OnceLock<Vec<Column>>,
+    /// Whether Microsoft's pages show its path as one for reading only, once somebody asked.
+    pub(super) read_only_path: OnceLock<bool>,
 }
 
 enum Kind {
@@ -70,6 +73,7 @@ impl Object {
             graph_type,
             columns,
             unlisted: OnceLock::new(),
+            read_only_path: OnceLock::new(),
         }
     }
 
@@ -92,6 +96,7 @@ impl Object {
             facts,
             columns,
             unlisted: OnceLock::new(),
+            read_only_path: OnceLock::new(),
         }
     }
 
@@ -132,6 +137,18 @@ impl Object {
         self.place().is_some_and(PathObject::is_single)
     }
 
+    /// Whether a route leads to one record rather than to a collection.
+    pub fn is_single_by(&self, route: Route) -> bool {
+        self.is_single()
+            || self.definition().is_some_and(|definition| definition.single.contains(&route.template))
+    }
+
+    /// The place column without whose value this route shows the default place alone (the default folder of contacts).
+    pub fn default_place(&self, route: Route) -> Option<&'static str> {
+        let column = self.definition().and_then(|definition| definition.default_place)?;
+        (route.wanted == RouteUse::List && !route.uses(column)).then_some(column)
+    }
+
     /// Whether its rows go out as the service wrote them when no columns are named: those of a path, which may be of
     /// several types.
     pub fn has_whole_rows(&self) -> bool {
@@ -164,7 +181,7 @@ impl Object {
             return Ok(Cow::Borrowed(found));
         }
         if let Some(place) = self.place() {
-            return untyped(name, place.home()).map(Cow::Owned);
+            return untyped(&self.facts, self.graph_type, name, place.home()).map(Cow::Owned);
         }
         let near = did_you_mean(name, self.columns.iter().map(|column| column.name.as_str()));
         let object = self.name();
@@ -221,6 +238,14 @@ impl Object {
     /// Whether the service answers exactly the default columns when nothing is selected.
     pub fn default_needs_no_select(&self) -> bool {
         self.definition().is_none_or(|definition| definition.default_columns.is_empty())
+    }
+
+    /// Every way to its rows or records. A Graph path is the only way to its own rows.
+    pub fn ways(&self, wanted: RouteUse) -> Vec<Route> {
+        match self.place() {
+            Some(_) if wanted == RouteUse::List => vec![Route { wanted, template: "" }],
+            _ => self.routes(wanted).iter().map(|template| Route { wanted, template }).collect(),
+        }
     }
 
     fn routes(&self, wanted: RouteUse) -> &'static [&'static str] {
@@ -291,7 +316,7 @@ impl Object {
                 Some(id) => place.path.below(id),
                 None => place.path.encoded().to_owned(),
             };
-            return Ok(Location { path, mailbox: place.path.mailbox(), used: Vec::new() });
+            return Ok(Location { path, mailbox: place.path.mailbox(), used: Vec::new(), owner: false });
         }
         let routes = self.routes(wanted);
         if routes.is_empty() {
@@ -302,7 +327,71 @@ impl Object {
             );
             return Err(NotLocated::Wrong { field: "object".to_owned(), error: CatalogError::new(message) });
         }
-        fill(pick(routes, given, self.name())?, given, owner, id, self.home() == Home::Mailbox)
+        let template = pick(routes, given, self.name())?;
+        self.locate_by(Route { wanted, template }, given, owner, id)
+    }
+
+    /// Where it is by `route`, one of [`Object::ways`]. `given` has a value for each column of the route.
+    ///
+    /// # Errors
+    /// [`NotLocated::OwnerNeeded`].
+    pub fn locate_by(
+        &self,
+        route: Route,
+        given: &[(&'static str, String)],
+        owner: Option<&Owner>,
+        id: Option<&str>,
+    ) -> Result<Location, NotLocated> {
+        match self.place() {
+            Some(_) => self.locate(route.wanted, given, owner, id),
+            None => fill(route.template, given, owner, id, self.home() == Home::Mailbox),
+        }
+    }
+
+    /// The sentence that names the places without which no row is found.
+    ///
+    /// # Errors
+    /// [`NotLocated::Wrong`], when `given` is not enough for any list.
+    pub fn has_enough_places(&self, given: &[(&'static str, String)]) -> Result<(), NotLocated> {
+        match self.routes(RouteUse::List) {
+            [] => Ok(()),
+            routes => pick(routes, given, self.name()).map(|_| ()),
+        }
+    }
+
+    /// The way to a record whose row was read by `found`: a record is looked for only where its row was seen.
+    ///
+    /// # Errors
+    /// A sentence, when no single record of that place can be reached.
+    pub fn record_way(&self, found: Route) -> Result<Route, CatalogError> {
+        if self.place().is_some() || found.wanted == RouteUse::Record {
+            return Ok(Route { wanted: RouteUse::Record, ..found });
+        }
+        let leads_there = |route: &Route| {
+            route.columns().all(|column| found.uses(column)) && (found.has_owner() || !route.has_owner())
+        };
+        let ways = self.ways(RouteUse::Record);
+        let way = ways.into_iter().filter(leads_there).max_by_key(|route| route.columns().count());
+        way.ok_or_else(|| {
+            let place = found.columns().collect::<Vec<_>>().join(" and ");
+            CatalogError::new(format!(
+                "Microsoft Graph reaches no single record of {} by {place}, so those found there can be neither changed \
+                 nor removed.",
+                self.name()
+            ))
+        })
+    }
+
+    /// Whether `value` stands for a record by another name than its id (`inbox`, `root`, a user principal name): then what
+    /// to query for the id. A path takes such a name; no row has it, so it never compares with the ids of rows.
+    pub fn name_in_path(&self, column: &str, value: &str) -> Option<&'static str> {
+        let names = self.definition().map_or(&[][..], |definition| definition.names_in_path);
+        let (_, names) = names.iter().find(|(known, _)| known.eq_ignore_ascii_case(column))?;
+        let is_name = match names.names {
+            Names::These(names) => names.iter().any(|name| name.eq_ignore_ascii_case(value.trim())),
+            Names::Principals => value.contains('@'),
+        };
+        is_name.then_some(names.read)
     }
 
     /// The most rows a page can hold, when it is known that it takes `$top`.
@@ -356,12 +445,13 @@ impl Object {
         self.definition().map_or(&[], |definition| definition.absent_codes)
     }
 
-    /// Refuses what the service does not do with records of this object. A path takes what the service takes.
+    /// Refuses what the service does not do with records of this object. A path takes what the service takes, unless the
+    /// metadata or Microsoft's pages say that it does not (`path_writes.rs`).
     ///
     /// # Errors
     /// A sentence with what to use instead.
     pub fn allows(&self, kind: ActivityKind) -> Result<(), CatalogError> {
-        let Some(definition) = self.definition() else { return Ok(()) };
+        let Some(definition) = self.definition() else { return self.allows_at_path(kind) };
         let (allowed, what) = match kind {
             ActivityKind::Create => (!definition.create.is_empty(), "makes no new"),
             ActivityKind::Update => (definition.update, "does not change"),
@@ -377,9 +467,13 @@ impl Object {
         )))
     }
 
-    /// Whether the service refuses to change or remove a record without `If-Match`, that is without the column `Etag`.
+    /// Whether the service refuses to change or remove a record without `If-Match`, that is without the column `Etag`:
+    /// everything of Planner ("plannerTask: update" and its kind), also below a path.
     pub fn needs_etag(&self) -> bool {
-        self.definition().is_some_and(|definition| definition.etag_required)
+        match self.definition() {
+            Some(definition) => definition.etag_required,
+            None => self.graph_type.is_some_and(|kind| self.facts.name(kind).starts_with("planner")),
+        }
     }
 
     /// The `@odata.type` that records must say, where their collection holds several types.

@@ -210,7 +210,11 @@ fn any_path_is_an_object_with_its_columns() {
     // What the facts do not know stays usable.
     let unknown = object("/me/nothing/of/that");
     assert!(unknown.columns().is_empty());
-    assert_eq!(unknown.column("a_b").unwrap().path, ["a", "b"]);
+    let whole = unknown.column("a_b").unwrap();
+    assert_eq!(
+        (whole.path.as_slice(), whole.fallback.as_deref()),
+        (&["a_b".to_owned()][..], Some(&["a".to_owned(), "b".to_owned()][..]))
+    );
     assert!(unknown.column("a b").is_err());
 }
 

@@ -257,6 +257,11 @@ impl GraphPath {
         PAGES.iter().find(|(name, _)| *name == last).map(|(_, size)| *size)
     }
 
+    /// Whether its last segment is this id, which is compared exactly.
+    pub fn ends_with(&self, id: &str) -> bool {
+        self.segments.last().is_some_and(|last| last == id)
+    }
+
     /// The path with one more segment behind it.
     pub fn below(&self, segment: &str) -> String {
         format!("{}/{}", self.encoded, encode_segment(segment))

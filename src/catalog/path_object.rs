@@ -1,13 +1,14 @@
-//! What makes a Graph path an object: its type by the facts, its page size, and columns for names that the facts do not
-//! know. Never refuses a path.
+//! What makes a Graph path an object: its type by the facts, its page size, and what its service probably compares. Never
+//! refuses a path.
 
-use super::CatalogError;
 use super::column::{Column, ColumnKind, FilterOps};
 use super::facts::{Facts, TypeId, TypeKind};
+use super::facts_line::Barred;
 use super::flatten::{flatten, value_column};
 use super::object::Home;
 use super::path::GraphPath;
-use super::walk::{Target, walk};
+use super::relation::Relation;
+use super::walk::{Target, Way, walk};
 
 /// What directory objects compare; `gt`, `lt` and `contains` they do not.
 const DIRECTORY: FilterOps = FilterOps::EQUALITY
@@ -43,8 +44,21 @@ pub(super) struct PathObject {
     /// The path with every id as `{id}`.
     pub(super) pattern: Vec<String>,
     pub(super) largest_page: Option<u32>,
+    /// What a record of it is, when the record is not there itself.
+    pub(super) standing: Standing,
     home: Home,
     value: Option<Column>,
+}
+
+/// What a record of a path is to the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It lives there, as far as is known; what the metadata says is not done with it.
+    Lives(Barred),
+    /// It is a reference to what lives elsewhere.
+    Reference(Box<Relation>),
+    /// A function answers it.
+    Answered,
 }
 
 /// What a path answers with.
@@ -65,7 +79,14 @@ pub(super) enum Shape {
 impl PathObject {
     pub(super) fn new(path: GraphPath, facts: &Facts) -> Self {
         let walked = walk(facts, path.segments());
-        Self::leading_to(path, facts, &walked.target, walked.pattern)
+        let standing = match (&walked.way, Relation::of(facts, &walked.way)) {
+            (_, Some(relation)) => Standing::Reference(Box::new(relation)),
+            (Way::Navigation(arrival), None) => Standing::Lives(arrival.navigation.barred),
+            (Way::Answer, None) => Standing::Answered,
+            (Way::Plain, None) => Standing::Lives(Barred::default()),
+        };
+        let place = Self::leading_to(path, facts, &walked.target, walked.pattern);
+        Self { standing, ..place }
     }
 
     /// A path with what it leads to.
@@ -107,7 +128,8 @@ impl PathObject {
             (None, Shape::Unknown) => path.largest_page(),
             _ => None,
         };
-        Self { path, shape, graph_type, pattern, largest_page, home, value }
+        let standing = Standing::Lives(Barred::default());
+        Self { path, shape, graph_type, pattern, largest_page, standing, home, value }
     }
 
     pub(super) fn home(&self) -> Home {
@@ -129,6 +151,7 @@ impl PathObject {
 
 /// What the service can probably compare, where the facts say nothing: what it cannot it refuses in its own words.
 pub(super) fn guessed_filter(column: &mut Column, home: Home) {
+    column.lies_in(home);
     let comparable = !matches!(column.kind, ColumnKind::Json | ColumnKind::Binary);
     if column.filter == FilterOps::NONE
         && comparable
@@ -136,32 +159,4 @@ pub(super) fn guessed_filter(column: &mut Column, home: Home) {
     {
         column.filter = if home == Home::Directory { DIRECTORY } else { OTHERS };
     }
-}
-
-/// A field as written, for which the facts have no column: `a/b` and `a_b` are property `b` of `a`. Names of directory
-/// extensions (`extension_…_name`) contain underscores of their own and are left whole.
-pub(super) fn untyped(field: &str, home: Home) -> Result<Column, CatalogError> {
-    let field = field.trim();
-    let separator: &[char] =
-        match field.to_ascii_lowercase().starts_with("extension_") || field.starts_with('@') {
-            true => &['/'],
-            false => &['/', '_'],
-        };
-    let path: Vec<String> = field.split(separator).map(str::to_owned).collect();
-    let well_formed = |part: &String| {
-        let inner = part.strip_prefix("@odata.").unwrap_or(part);
-        inner.starts_with(|first: char| first.is_ascii_alphabetic())
-            && inner
-                .chars()
-                .all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '@'))
-    };
-    if !path.iter().all(well_formed) {
-        let shown = crate::error::clean_foreign_text(field);
-        return Err(CatalogError::new(format!(
-            "'{shown}' is no name of a property. Write for example displayName, or body_content for a part."
-        )));
-    }
-    let mut column = Column::property(field.to_owned(), path, ColumnKind::Any);
-    guessed_filter(&mut column, home);
-    Ok(column)
 }

@@ -53,6 +53,28 @@ pub(super) fn of_path(segments: &[&str]) -> Vec<MethodPermissions> {
         .unwrap_or_default()
 }
 
+/// The methods documented for what a path leads to and, of a collection, for one of its records. `/me` is one of
+/// `/users`, and some pages name only one of the two.
+pub(super) fn around(pattern: &[&str], collection: bool) -> Vec<MethodPermissions> {
+    let own: Vec<&str> = pattern.iter().filter(|segment| **segment != "$ref").copied().collect();
+    let other: Option<Vec<&str>> = match own.as_slice() {
+        ["me", rest @ ..] => Some(["users", "{id}"].iter().chain(rest).copied().collect()),
+        ["users", "{id}", rest @ ..] => Some(std::iter::once("me").chain(rest.iter().copied()).collect()),
+        _ => None,
+    };
+    let mut all: Vec<MethodPermissions> = Vec::new();
+    for path in [Some(own), other].into_iter().flatten() {
+        let one: Vec<&str> = path.iter().copied().chain(["{id}"]).collect();
+        let found = of_path(&path).into_iter().chain(collection.then(|| of_path(&one)).into_iter().flatten());
+        for found in found {
+            if !all.iter().any(|known| known.method == found.method) {
+                all.push(found);
+            }
+        }
+    }
+    all
+}
+
 /// How many placeholders it takes for the documented path to be the wanted one; `None`: it is another.
 fn matches(documented: &[&str], wanted: &[String]) -> Option<usize> {
     let mut placeholders = 0;

@@ -45,6 +45,32 @@ pub enum RouteUse {
     Record,
 }
 
+/// One way to rows or records: a path template, with the columns whose values it holds. The template of a Graph path is
+/// empty, because the path is where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// What its path is for.
+    pub wanted: RouteUse,
+    pub(super) template: &'static str,
+}
+
+impl Route {
+    /// The columns whose values the path holds, in order; without the owner and the record's id.
+    pub fn columns(self) -> impl Iterator<Item = &'static str> {
+        placeholders(self.template)
+    }
+
+    /// Whether the path holds the value of this column, named as it is declared.
+    pub fn uses(self, column: &str) -> bool {
+        self.columns().any(|known| known == column)
+    }
+
+    /// Whether the path begins with the user whose rows they are.
+    pub fn has_owner(self) -> bool {
+        has_owner(self.template)
+    }
+}
+
 /// Where something is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
@@ -52,8 +78,10 @@ pub struct Location {
     pub path: String,
     /// The name under which requests share a mailbox's limit, when it is in a mailbox.
     pub mailbox: Option<String>,
-    /// The columns whose values the path holds; the others are conditions like any other.
+    /// The columns whose values the path holds. Whatever else was given has chosen nothing and is true of nothing.
     pub used: Vec<&'static str>,
+    /// Whether the path begins with the owner. Otherwise the owner that was given has chosen nothing.
+    pub owner: bool,
 }
 
 /// Why there is no location.
@@ -153,7 +181,12 @@ pub(super) fn fill(
         }
     }
     let used = placeholders(template).filter(|name| used.contains(name)).collect();
-    Ok(Location { path: segments.join("/"), mailbox: mailbox.filter(|_| in_mailbox), used })
+    Ok(Location {
+        path: segments.join("/"),
+        mailbox: mailbox.filter(|_| in_mailbox),
+        used,
+        owner: has_owner(template),
+    })
 }
 
 #[cfg(test)]

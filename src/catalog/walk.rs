@@ -3,7 +3,8 @@
 //! sites. Never refuses a path: what the facts do not know is unknown, and the service decides.
 
 use super::facts::{Facts, TypeId};
-use super::facts_line::{Operation, TypeRef};
+use super::facts_line::{Navigation, Operation, TypeRef};
+use super::path::encode_segment;
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,33 @@ pub(super) enum Target<'a> {
     Unknown,
 }
 
+/// How a path came to what it leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way<'a> {
+    /// By the name of an entity set or singleton, or through nothing that says whose the records are.
+    Plain,
+    /// By a navigation property, which was the last one.
+    Navigation(Box<Arrival<'a>>),
+    /// As what a function answers.
+    Answer,
+}
+
+/// The last navigation of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Arrival<'a> {
+    /// The type that it was found at.
+    pub(super) owner: TypeId,
+    pub(super) navigation: Navigation<'a>,
+    /// The path of what it leads to, without casts, keys behind it and `$ref`, percent-encoded.
+    pub(super) path: String,
+    /// The key behind it, when it stands in a segment of its own.
+    pub(super) key: Option<String>,
+    /// Whether the key stands in its own segment, in parentheses.
+    pub(super) keyed_in_name: bool,
+    /// Whether `$ref` stands behind it.
+    pub(super) reference: bool,
+}
+
 /// A path that was walked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Walk<'a> {
@@ -39,6 +67,7 @@ pub(super) struct Walk<'a> {
     pub(super) pattern: Vec<String>,
     /// The type that each segment leads to, where it is an entity or a collection of them.
     pub(super) types: Vec<Option<TypeId>>,
+    pub(super) way: Way<'a>,
 }
 
 /// Walks `segments`, which are decoded.
@@ -50,6 +79,8 @@ pub(super) fn walk<'a>(facts: &'a Facts, segments: &[String]) -> Walk<'a> {
         operations: Vec::new(),
         pattern: Vec::new(),
         types: Vec::new(),
+        way: Way::Plain,
+        encoded: String::new(),
     };
     let mut at = 0;
     while at < segments.len() {
@@ -57,7 +88,9 @@ pub(super) fn walk<'a>(facts: &'a Facts, segments: &[String]) -> Walk<'a> {
         // `root:/a/b:` and `sites/host:/path:`: everything up to the segment that ends with a colon is one path.
         if segment.len() > 1 && segment.ends_with(':') && walker.takes_path(segment, at == 0) {
             let end = segments[at + 1..].iter().position(|segment| segment.ends_with(':'));
-            at = end.map_or(segments.len(), |end| at + 1 + end + 1);
+            let next = end.map_or(segments.len(), |end| at + 1 + end + 1);
+            segments[at..next].iter().for_each(|segment| walker.passed(segment));
+            at = next;
             walker.path_ended();
             continue;
         }
@@ -68,6 +101,12 @@ pub(super) fn walk<'a>(facts: &'a Facts, segments: &[String]) -> Walk<'a> {
             _ => None,
         };
         walker.types.push(kind);
+        walker.passed(segment);
+        if let Way::Navigation(arrival) = &mut walker.way
+            && arrival.path.is_empty()
+        {
+            arrival.path.clone_from(&walker.encoded);
+        }
         at += 1;
     }
     Walk {
@@ -75,6 +114,7 @@ pub(super) fn walk<'a>(facts: &'a Facts, segments: &[String]) -> Walk<'a> {
         operations: walker.operations,
         pattern: walker.pattern,
         types: walker.types,
+        way: walker.way,
     }
 }
 
@@ -99,6 +139,9 @@ struct Walker<'a> {
     operations: Vec<Operation<'a>>,
     pattern: Vec<String>,
     types: Vec<Option<TypeId>>,
+    way: Way<'a>,
+    /// The path so far, percent-encoded.
+    encoded: String,
 }
 
 /// A segment apart: its name, and whether a key or arguments stand in parentheses behind it.
@@ -116,6 +159,30 @@ impl<'a> Walker<'a> {
 
     fn id(&mut self) {
         self.pattern.push("{id}".to_owned());
+    }
+
+    fn passed(&mut self, segment: &str) {
+        for part in segment.split('/') {
+            // As in `GraphPath`: a colon in the first segment would end a scheme.
+            let first = self.encoded.is_empty();
+            let part = encode_segment(part);
+            let part = if first { part.replace(':', "%3A") } else { format!("/{part}") };
+            self.encoded.push_str(&part);
+        }
+    }
+
+    fn keyed(&mut self, key: &str) {
+        self.id();
+        if let Way::Navigation(arrival) = &mut self.way {
+            arrival.key = Some(key.to_owned());
+        }
+    }
+
+    fn refer(&mut self, collection: bool) -> Target<'a> {
+        if let Way::Navigation(arrival) = &mut self.way {
+            arrival.reference = true;
+        }
+        Target::Reference { collection }
     }
 
     fn root(&mut self, segment: &str) -> Target<'a> {
@@ -141,11 +208,11 @@ impl<'a> Walker<'a> {
             }
             ("$ref", Target::Entities(_)) => {
                 self.named(segment);
-                return Target::Reference { collection: true };
+                return self.refer(true);
             }
             ("$ref", _) => {
                 self.named(segment);
-                return Target::Reference { collection: false };
+                return self.refer(false);
             }
             ("$value", _) => {
                 self.named(segment);
@@ -161,7 +228,7 @@ impl<'a> Walker<'a> {
                 None => self.unknown(segment),
             },
             Target::Reference { collection: true } => {
-                self.id();
+                self.keyed(segment);
                 Target::Reference { collection: false }
             }
             _ => self.unknown(segment),
@@ -170,6 +237,7 @@ impl<'a> Walker<'a> {
 
     fn unknown(&mut self, segment: &str) -> Target<'a> {
         self.named(segment);
+        self.way = Way::Plain;
         Target::Unknown
     }
 
@@ -181,7 +249,7 @@ impl<'a> Walker<'a> {
         if let Some(target) = self.operation(kind, true, segment) {
             return target;
         }
-        self.id();
+        self.keyed(segment);
         Target::Entity(kind)
     }
 
@@ -195,16 +263,26 @@ impl<'a> Walker<'a> {
         let candidates = std::iter::once(kind).chain(self.facts.derived(kind));
         for kind in candidates {
             if let Some(found) = self.facts.navigation(kind, name) {
+                let owner = kind;
                 let Some(kind) = self.facts.find(found.kind.name) else { return self.unknown(segment) };
                 self.named(name);
                 if key {
                     self.id();
                 }
                 let collection = found.kind.collection && !key;
+                self.way = Way::Navigation(Box::new(Arrival {
+                    owner,
+                    navigation: found,
+                    path: String::new(),
+                    key: None,
+                    keyed_in_name: key,
+                    reference: false,
+                }));
                 return if collection { Target::Entities(kind) } else { Target::Entity(kind) };
             }
             if let Some(found) = self.facts.property(kind, segment) {
                 self.named(segment);
+                self.way = Way::Plain;
                 return match found.kind.name {
                     "Stream" => Target::Stream,
                     _ => Target::Value(found.kind),
@@ -238,6 +316,7 @@ impl<'a> Walker<'a> {
         let first = found.first()?.clone();
         self.named(segment);
         self.operations = found;
+        self.way = Way::Answer;
         if !first.function {
             return Some(Target::Action);
         }
@@ -276,6 +355,7 @@ impl<'a> Walker<'a> {
 
     /// The path in colon syntax has ended: it named another entity of the same type.
     fn path_ended(&mut self) {
+        self.way = Way::Plain;
         let kind = match self.target {
             Target::Entity(kind) => Some(kind),
             _ => None,

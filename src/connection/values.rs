@@ -241,7 +241,8 @@ impl<'a> Values<'a> {
         number.and_then(|number| N::try_from(number).ok())
     }
 
-    /// A secret, written inline or referred to; an empty one counts as not given.
+    /// A secret, written inline or referred to. An empty inline one counts as not given, as an empty field of the connection
+    /// screen does; an empty one that is referred to is a fault, because whoever refers to a secret means one.
     pub(super) fn secret(&mut self, name: &'static str) -> Option<Secret> {
         let given = *self.given.get(name)?;
         let Node::Map(entries) = &given.value else { return self.text(name).map(Secret::new) };
@@ -269,7 +270,16 @@ impl<'a> Values<'a> {
             _ => self.around.host.environment(&target),
         };
         match read {
-            Ok(secret) => Some(secret).filter(|secret| !secret.is_empty()),
+            Ok(secret) if secret.expose().trim().is_empty() => {
+                self.fault_at(
+                    given,
+                    format!(
+                        "The {kind} that {name} refers to is empty. Put the secret into it, or remove {name}."
+                    ),
+                );
+                None
+            }
+            Ok(secret) => Some(secret),
             Err(message) => {
                 self.fault_at(given, message);
                 None

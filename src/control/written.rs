@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use crate::activity::{Engine, KeptResults, RecordResult, RunStatus, RunningWrite, WriteEnd};
+use crate::activity::{Engine, KeptResults, RecordResult, RunningWrite, WriteEnd};
 
 /// Results are gathered to about this many bytes before they are handed to the connection.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -126,14 +126,18 @@ pub(super) fn kept(results: KeptResults, form: Form) -> Response {
     let text = Text::new(form, &run.id);
     let headers = text.response(Body::empty()).headers().clone();
     let body = stream::unfold(Some((results, text)), move |state| {
-        let status = run.status;
+        let (status, total) = (run.status, run.total);
         async move {
             let (results, mut text) = state?;
             match results.next(READ_AT_ONCE).await {
                 Err(error) => Some((Err(std::io::Error::other(error.code())), None)),
-                Ok((_, read)) if read.is_empty() => {
-                    let running = matches!(status, RunStatus::Running | RunStatus::CancelRequested);
-                    Some((Ok(text.ended([("status", json!(status)), ("complete", json!(!running))])), None))
+                Ok((results, read)) if read.is_empty() => {
+                    let mut end = vec![("status", json!(status)), ("complete", json!(results.is_complete()))];
+                    end.extend(total.map(|total| ("total", json!(total))));
+                    if form == Form::Ndjson && !results.is_complete() {
+                        text.last_line(&end);
+                    }
+                    Some((Ok(text.ended(end)), None))
                 }
                 Ok((results, read)) => {
                     read.iter().for_each(|result| text.push(result));
@@ -174,6 +178,14 @@ impl Text {
 
     fn take(&mut self) -> Bytes {
         Bytes::from(std::mem::take(&mut self.buffer))
+    }
+
+    /// The line that says of NDJSON that it does not hold all results, as the one of rows does.
+    fn last_line(&mut self, end: &[(&'static str, Value)]) {
+        let line: serde_json::Map<String, Value> =
+            end.iter().map(|(name, value)| (format!("@{name}"), value.clone())).collect();
+        self.buffer.extend_from_slice(Value::Object(line).to_string().as_bytes());
+        self.buffer.push(b'\n');
     }
 
     /// The rest of the answer. NDJSON holds the results only.

@@ -4,20 +4,22 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::raw::{DropInFile, hash};
-use super::settle::{SETTLE_TIME, Settler, Sighting};
-use super::watch::{Poke, Watcher};
+use super::settle::{Settler, Verdict};
 use crate::clock::Clock;
 use crate::error::Fault;
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Stamp};
 
 /// The largest drop-in that is read, in bytes.
 pub(super) const FILE_LIMIT: u64 = 256 * 1024;
 
 /// How many drop-ins one directory may hold.
 const COUNT_LIMIT: usize = 2048;
+
+/// How often a file that changes while it is read is read again, where nobody can come back later.
+const READ_ATTEMPTS: u32 = 5;
 
 /// All drop-ins at one moment, in name order.
 #[derive(Clone, Debug, Default)]
@@ -80,7 +82,7 @@ pub fn scan(directory: &Path) -> Snapshot {
         }
     };
     for (path, found) in found {
-        match found.and_then(|found| read(&path, &found.target, None)) {
+        match found.and_then(|found| read_now(&path, &found.target)) {
             Ok(file) => snapshot.good.push(file),
             Err(fault) => snapshot.rejected.push(Rejected { path, fault }),
         }
@@ -88,12 +90,29 @@ pub fn scan(directory: &Path) -> Snapshot {
     snapshot
 }
 
-/// Reads one file as a drop-in.
+/// Reads one file as a drop-in, without waiting for it to settle. What changes while it is read is read again; a writer
+/// that pauses in the middle is not noticed.
 ///
 /// # Errors
 /// The fault that makes it unusable as a whole.
 pub fn read_drop_in(path: &Path) -> Result<Arc<DropInFile>, Fault> {
-    read(path, path, None)
+    read_now(path, path)
+}
+
+fn read_now(path: &Path, target: &Path) -> Result<Arc<DropInFile>, Fault> {
+    let fault = |message: String| Fault { file: path.to_owned(), line: None, key: String::new(), message };
+    for _ in 0..READ_ATTEMPTS {
+        let metadata = std::fs::symlink_metadata(target).map_err(|error| {
+            fault(format!(
+                "This file cannot be looked at: {error}. Restore it, or give the agent's user access to it."
+            ))
+        })?;
+        let seen = Found { target: target.to_owned(), stamp: Stamp::of(&metadata) };
+        if let Some(file) = read(path, &seen, None)? {
+            return Ok(file);
+        }
+    }
+    Err(fault("This file is being written right now. Try again when that is done.".to_owned()))
 }
 
 /// Looks at the directory again and again and remembers what it has believed.
@@ -111,21 +130,31 @@ impl Scanner {
         Self { directory: directory.to_owned(), clock, settler: Settler::default(), taken: BTreeMap::new() }
     }
 
-    /// Looks once. True beside the snapshot: something has not settled; look again after [`SETTLE_TIME`].
+    /// Looks once. True beside the snapshot: something has not settled; look again after [`super::SETTLE_TIME`].
     pub fn look(&mut self) -> (Snapshot, bool) {
-        let found = match list(&self.directory) {
-            Ok(found) => found,
+        match self.see() {
+            Ok((found, verdict)) => self.take(&found, verdict),
             // A directory that vanished for a moment must not take every connection with it.
-            Err(fault) => return (self.snapshot(Some(fault)), false),
-        };
-        let mut present = BTreeMap::new();
-        for (path, found) in &found {
-            match found {
-                Ok(found) => drop(present.insert(path.clone(), found.sighting)),
-                Err(fault) => drop(self.taken.insert(path.clone(), Err(fault.clone()))),
+            Err(fault) => (self.snapshot(Some(fault)), false),
+        }
+    }
+
+    /// What is there, and what of it may be believed. Reads no file.
+    fn see(&mut self) -> Result<(Listing, Verdict), Fault> {
+        let found = list(&self.directory)?;
+        let stamps =
+            found.iter().filter_map(|(path, found)| Some((path.clone(), found.as_ref().ok()?.stamp)));
+        let verdict = self.settler.look(self.clock.now(), &stamps.collect());
+        Ok((found, verdict))
+    }
+
+    /// Reads what may be believed.
+    fn take(&mut self, found: &Listing, verdict: Verdict) -> (Snapshot, bool) {
+        for (path, found) in found {
+            if let Err(fault) = found {
+                self.taken.insert(path.clone(), Err(fault.clone()));
             }
         }
-        let verdict = self.settler.look(self.clock.now(), &present);
         for path in verdict.gone {
             if !found.contains_key(&path) {
                 self.taken.remove(&path);
@@ -133,14 +162,17 @@ impl Scanner {
         }
         let stale = |path: &PathBuf| !found.contains_key(path) && !verdict.waiting.contains(path);
         self.taken.retain(|path, _| !stale(path));
+        let mut unsettled = !verdict.waiting.is_empty();
         for path in verdict.ready {
-            if let Some(Ok(Found { target, .. })) = found.get(&path) {
-                let known = self.taken.get(&path).and_then(|taken| taken.as_ref().ok());
-                let file = read(&path, target, known);
-                self.taken.insert(path, file);
+            let Some(Ok(seen)) = found.get(&path) else { continue };
+            let known = self.taken.get(&path).and_then(|taken| taken.as_ref().ok());
+            match read(&path, seen, known).transpose() {
+                Some(file) => drop(self.taken.insert(path, file)),
+                // Somebody is at work on it: what was known of it still holds.
+                None => unsettled = true,
             }
         }
-        (self.snapshot(None), !verdict.waiting.is_empty())
+        (self.snapshot(None), unsettled)
     }
 
     fn snapshot(&self, fault: Option<Fault>) -> Snapshot {
@@ -155,81 +187,16 @@ impl Scanner {
     }
 }
 
-/// The directory, watched: one snapshot after the other, each when there is something to see.
-#[derive(Debug)]
-pub struct DropIns {
-    watcher: Watcher,
-    scanner: Arc<Mutex<Scanner>>,
-    unsettled: bool,
-}
-
-impl DropIns {
-    /// Watches a directory, which need not exist yet. Call it within a tokio runtime.
-    pub fn watch(directory: &Path, clock: Clock) -> Self {
-        let scanner = Arc::new(Mutex::new(Scanner::new(directory, clock)));
-        Self { watcher: Watcher::new(directory), scanner, unsettled: false }
-    }
-
-    /// A handle with which SIGHUP and `POST /v1/agent/reload` ask for a look.
-    pub fn poke(&self) -> Poke {
-        self.watcher.poke()
-    }
-
-    /// What is there now, at start-up and when somebody asks: every file is waited for until it has settled, for two
-    /// seconds at most.
-    pub async fn settled(&mut self) -> Snapshot {
-        self.watcher.arm();
-        let mut snapshot = self.look().await;
-        for _ in 0..6 {
-            if !self.unsettled {
-                break;
-            }
-            tokio::time::sleep(SETTLE_TIME).await;
-            snapshot = self.look().await;
-        }
-        snapshot
-    }
-
-    /// Waits until it is time to look again, and looks. Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Snapshot {
-        if self.unsettled {
-            let _either_way_a_look_is_due = tokio::time::timeout(SETTLE_TIME, self.watcher.changed()).await;
-        } else {
-            self.watcher.changed().await;
-        }
-        self.look().await
-    }
-
-    /// Off the async threads, because a directory on a network file system can hang.
-    async fn look(&mut self) -> Snapshot {
-        let scanner = Arc::clone(&self.scanner);
-        let looked = tokio::task::spawn_blocking(move || {
-            scanner.lock().unwrap_or_else(PoisonError::into_inner).look()
-        })
-        .await;
-        match looked {
-            Ok((snapshot, unsettled)) => {
-                self.unsettled = unsettled;
-                snapshot
-            }
-            // A panic in the parser costs this look only; the next one tries again.
-            Err(error) => {
-                tracing::error!(%error, "Looking at the drop-in directory failed.");
-                self.unsettled = true;
-                self.scanner.lock().unwrap_or_else(PoisonError::into_inner).snapshot(None)
-            }
-        }
-    }
-}
-
 /// A drop-in that may be read: where it really is and how it looks.
 struct Found {
     target: PathBuf,
-    sighting: Sighting,
+    stamp: Stamp,
 }
 
 /// All drop-ins in the directory, each with why it may not be read, if so.
-fn list(directory: &Path) -> Result<BTreeMap<PathBuf, Result<Found, Fault>>, Fault> {
+type Listing = BTreeMap<PathBuf, Result<Found, Fault>>;
+
+fn list(directory: &Path) -> Result<Listing, Fault> {
     let whole =
         |message: String| Fault { file: directory.to_owned(), line: None, key: String::new(), message };
     let unreadable = |error: std::io::Error| {
@@ -263,7 +230,12 @@ fn list(directory: &Path) -> Result<BTreeMap<PathBuf, Result<Found, Fault>>, Fau
 
 /// Follows a link that stays within the directory, as Kubernetes mounts its volumes, and checks type, owner and mode.
 fn find(real_directory: &Path, path: &Path) -> Result<Found, Option<String>> {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Err(None) };
+    // Only what does not exist has vanished; whatever else keeps it from being looked at is a fault.
+    let vanished = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => None,
+        _ => Some(format!("This file cannot be looked at: {error}. Give the agent's user access to it.")),
+    };
+    let metadata = std::fs::symlink_metadata(path).map_err(vanished)?;
     let (target, metadata) = if metadata.is_symlink() {
         let target = std::fs::canonicalize(path).map_err(|_| {
             Some("This link leads nowhere. Remove it, or restore what it points to.".to_owned())
@@ -274,7 +246,7 @@ fn find(real_directory: &Path, path: &Path) -> Result<Found, Option<String>> {
                 target.display()
             )));
         }
-        let metadata = std::fs::metadata(&target).map_err(|_| None)?;
+        let metadata = std::fs::metadata(&target).map_err(vanished)?;
         (target, metadata)
     } else {
         (path.to_owned(), metadata)
@@ -283,8 +255,7 @@ fn find(real_directory: &Path, path: &Path) -> Result<Found, Option<String>> {
         return Err(Some("Not a regular file. Replace it by a plain file.".to_owned()));
     }
     check_owner(&target, &metadata).map_err(Some)?;
-    let modified = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-    Ok(Found { target, sighting: Sighting { size: metadata.size(), modified, inode: metadata.ino() } })
+    Ok(Found { target, stamp: Stamp::of(&metadata) })
 }
 
 /// Whoever can write a drop-in can send the connection's token elsewhere, so only root and the agent may.
@@ -312,20 +283,30 @@ fn check_owner(path: &Path, metadata: &std::fs::Metadata) -> Result<(), String> 
     Ok(())
 }
 
-/// Reads and parses; a file with the contents of `known` is `known`.
-fn read(path: &Path, target: &Path, known: Option<&Arc<DropInFile>>) -> Result<Arc<DropInFile>, Fault> {
-    let bytes = files::read_bounded(target, FILE_LIMIT).map_err(|error| {
-        let message = match error {
-            FileError::TooLarge { limit, .. } => {
-                format!("Larger than the limit of {limit} bytes. Split it into several files.")
-            }
-            other => other.to_string(),
-        };
-        Fault { file: path.to_owned(), line: None, key: String::new(), message }
-    })?;
+/// Reads and parses what was seen; a file with the contents of `known` is `known`. Nothing, when the file no longer looks
+/// as it did, or has gone.
+fn read(
+    path: &Path,
+    seen: &Found,
+    known: Option<&Arc<DropInFile>>,
+) -> Result<Option<Arc<DropInFile>>, Fault> {
+    let bytes = match files::read_unchanged(&seen.target, FILE_LIMIT, &seen.stamp) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => None,
+        Err(error) => {
+            let message = match error {
+                FileError::TooLarge { limit, .. } => {
+                    format!("Larger than the limit of {limit} bytes. Split it into several files.")
+                }
+                other => other.to_string(),
+            };
+            return Err(Fault { file: path.to_owned(), line: None, key: String::new(), message });
+        }
+    };
+    let Some(bytes) = bytes else { return Ok(None) };
     match known {
-        Some(known) if known.hash == hash(&bytes) => Ok(Arc::clone(known)),
-        _ => DropInFile::parse(path, &bytes).map(Arc::new),
+        Some(known) if known.hash == hash(&bytes) => Ok(Some(Arc::clone(known))),
+        _ => DropInFile::parse(path, &bytes).map(|file| Some(Arc::new(file))),
     }
 }
 

@@ -155,6 +155,41 @@ fn a_truncated_file_is_not_believed_while_it_grows() {
     assert_eq!(scanner.look().0.good[0].connections.len(), 2);
 }
 
+/// The rest arrives after the directory was looked at and before the file is read.
+#[test]
+fn what_changes_between_the_look_and_the_reading_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    let (mut scanner, clock) = scanner(folder.path());
+    put_now(folder.path(), "a.yaml", TEXT, &clock);
+    clock.set(clock.now().plus(Duration::from_secs(5)));
+    assert_eq!(good(&scanner.look().0), ["a.yaml"]);
+    // The first third has stood still for long enough; the second is written now, the last is still to come.
+    put(folder.path(), "a.yaml", b"connections:\n  B: {}\n");
+    let old = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    let append = |text: &[u8]| {
+        let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut file, text).unwrap();
+        // A writer that sets the time of modification back, so that only the time of change tells.
+        file.set_times(std::fs::FileTimes::new().set_modified(old)).unwrap();
+    };
+    clock.set(clock.now().plus(Duration::from_secs(5)));
+    let (found, verdict) = scanner.see().unwrap();
+    assert_eq!(verdict.ready.as_slice(), std::slice::from_ref(&path));
+    append(b"  C: {}\n");
+    let (snapshot, unsettled) = scanner.take(&found, verdict);
+    assert_eq!((snapshot.good[0].connections[0].name.as_str(), unsettled), ("A", true));
+    append(b"  D: {}\n");
+    clock.set(clock.now().plus(Duration::from_secs(5)));
+    let (snapshot, unsettled) = scanner.look();
+    assert_eq!((snapshot.good[0].connections.len(), unsettled), (3, false));
+    // What has just vanished is waited for, as if the look had seen that it is missing.
+    let (found, verdict) = scanner.see().unwrap();
+    files::remove(&path).unwrap();
+    let (snapshot, unsettled) = scanner.take(&found, verdict);
+    assert_eq!((snapshot.good.len(), snapshot.rejected.len(), unsettled), (1, 0, true));
+}
+
 #[test]
 fn a_file_that_becomes_unusable_and_is_removed_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,20 +7,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::files::Stamp;
 
 /// How long a file must have stood still, or stayed away, to be believed.
 pub const SETTLE_TIME: Duration = Duration::from_millis(300);
-
-/// What a file looks like from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sighting {
-    /// Bytes.
-    pub size: u64,
-    /// When its contents were last changed, in nanoseconds since 1970.
-    pub modified: i128,
-    /// Its number in the file system; another file under the same name has another one.
-    pub inode: u64,
-}
 
 /// What one look came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,20 +29,20 @@ pub struct Settler {
     known: BTreeMap<PathBuf, Known>,
 }
 
-/// How a file looked, and since when it has looked like that. No sighting: it was missing.
+/// How a file looked, and since when it has looked like that. No stamp: it was missing.
 #[derive(Debug)]
 struct Known {
-    sighting: Option<Sighting>,
+    stamp: Option<Stamp>,
     since: Timestamp,
 }
 
 impl Settler {
     /// Takes note of what is there now.
-    pub fn look(&mut self, now: Timestamp, present: &BTreeMap<PathBuf, Sighting>) -> Verdict {
+    pub fn look(&mut self, now: Timestamp, present: &BTreeMap<PathBuf, Stamp>) -> Verdict {
         let mut verdict = Verdict::default();
-        for (path, sighting) in present {
-            let stood_still = self.unchanged_for(path, Some(*sighting), now) >= SETTLE_TIME;
-            if stood_still || is_old(sighting, now) {
+        for (path, stamp) in present {
+            let stood_still = self.unchanged_for(path, Some(*stamp), now) >= SETTLE_TIME;
+            if stood_still || is_old(stamp, now) {
                 verdict.ready.push(path.clone());
             } else {
                 verdict.waiting.push(path.clone());
@@ -72,22 +62,23 @@ impl Settler {
     }
 
     /// For how long `path` has looked like this; zero when it looks different from before.
-    fn unchanged_for(&mut self, path: &PathBuf, sighting: Option<Sighting>, now: Timestamp) -> Duration {
+    fn unchanged_for(&mut self, path: &PathBuf, stamp: Option<Stamp>, now: Timestamp) -> Duration {
         match self.known.get_mut(path) {
             // A clock that was set back must not keep a file waiting until it has caught up.
-            Some(known) if known.sighting == sighting && known.since <= now => known.since.since(now),
+            Some(known) if known.stamp == stamp && known.since <= now => known.since.since(now),
             _ => {
-                self.known.insert(path.clone(), Known { sighting, since: now });
+                self.known.insert(path.clone(), Known { stamp, since: now });
                 Duration::ZERO
             }
         }
     }
 }
 
-/// A file last changed long enough ago needs no second look. A time ahead of ours proves nothing.
-fn is_old(sighting: &Sighting, now: Timestamp) -> bool {
+/// A file last changed long enough ago needs no second look. Both times count, because a program can set the time of
+/// modification while it is still writing. A time ahead of ours proves nothing.
+fn is_old(stamp: &Stamp, now: Timestamp) -> bool {
     let now = i128::from(now.as_millis()) * 1_000_000;
-    now - sighting.modified >= i128::try_from(SETTLE_TIME.as_nanos()).unwrap_or(i128::MAX)
+    now - stamp.modified.max(stamp.changed) >= i128::try_from(SETTLE_TIME.as_nanos()).unwrap_or(i128::MAX)
 }
 
 #[cfg(test)]
@@ -95,11 +86,16 @@ mod tests {
     use super::*;
 
     /// When the look is made, what is there, and what it should come to.
-    type Look = (i64, BTreeMap<PathBuf, Sighting>, &'static str);
+    type Look = (i64, BTreeMap<PathBuf, Stamp>, &'static str);
 
-    fn file(size: u64, modified_millis: i64) -> BTreeMap<PathBuf, Sighting> {
-        let modified = i128::from(modified_millis) * 1_000_000;
-        BTreeMap::from([("a.yaml".into(), Sighting { size, modified, inode: 1 })])
+    fn file(size: u64, modified_millis: i64) -> BTreeMap<PathBuf, Stamp> {
+        touched(size, modified_millis, modified_millis)
+    }
+
+    fn touched(size: u64, modified_millis: i64, changed_millis: i64) -> BTreeMap<PathBuf, Stamp> {
+        let [modified, changed] =
+            [modified_millis, changed_millis].map(|millis| i128::from(millis) * 1_000_000);
+        BTreeMap::from([("a.yaml".into(), Stamp { size, modified, changed, inode: 1 })])
     }
 
     fn outcome(verdict: &Verdict) -> &'static str {
@@ -118,6 +114,14 @@ mod tests {
         let cases: Vec<(&str, Vec<Look>)> = vec![
             ("old file", vec![(10_000, file(5, 9_000), "ready")]),
             ("fresh file", vec![(10_000, file(5, 9_990), "waiting"), (10_300, file(5, 9_990), "ready")]),
+            (
+                "written just now with an old time",
+                vec![
+                    (10_000, touched(5, 9_000, 9_990), "waiting"),
+                    (10_290, touched(5, 9_000, 10_280), "waiting"),
+                    (10_590, touched(5, 9_000, 10_280), "ready"),
+                ],
+            ),
             (
                 "slow append",
                 vec![

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
-use super::{FileError, check_owner, try_lock};
+use super::lock::try_lock;
+use super::{FileError, check_owner};
 
 /// Longest path below the folder, in bytes, and longest name.
 const LONGEST_PATH: usize = 4096;

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use zeroize::Zeroizing;
@@ -13,7 +12,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::error::clean_foreign_text;
 use crate::token::{AccessToken, TokenGeneration, transport};
 
-use super::body::{BodyReader, MarkedBody, SentMark, describe};
+use super::body::{BodyReader, MarkedBody, SentMark, describe, has_no_body, was_not_taken};
 use super::bounds::{Stop, bounded, time_left};
 use super::checked_url::CheckedUrl;
 use super::client::GraphClient;
@@ -68,8 +67,9 @@ pub(super) enum Outcome {
 }
 
 impl GraphClient {
-    /// Waits for the call's turn, and for a token. No request goes out while a gate that it must pass is closed, also not
-    /// one that closed while the token was fetched.
+    /// Waits for a token, and then for the call's turn. In this order, because a token can be long in coming (a store that
+    /// somebody keeps locked, a token server that hangs), and a place that waits for one connection's token would hold up all
+    /// others of the same mailbox, tenant or application.
     async fn turn(
         &self,
         call: Call<'_>,
@@ -87,10 +87,19 @@ impl GraphClient {
                 places: call.slots,
                 again,
             };
+            let known = bounded(context, self.bearer().get(time_left(context))).await??;
+            // The token says whose mailbox `/me` is, which the governor must know before it counts the request.
+            if call.request.mailbox.is_some() {
+                self.note_user(&known);
+            }
             let waiting = self.metrics().graph_waiting(name);
             let slot = self.governor().enter(wanted, context).await?;
             drop(waiting);
-            let token = bounded(context, self.bearer().get(time_left(context))).await??;
+            // It may have ended in the line; then a new one is waited for without the place.
+            let Some(token) = self.bearer().current() else {
+                again = true;
+                continue;
+            };
             // The gate has seen to this already, unless the governor had too many lanes to remember this one.
             let early = progress.not_before.filter(|earliest| *earliest > tokio::time::Instant::now());
             if slot.is_open() && early.is_none() {
@@ -150,7 +159,10 @@ impl GraphClient {
             }
             Ok(Ok(Err(error))) => {
                 self.note(call, progress, &stopwatch, "no_answer", None);
-                let happened = lost_unless(error.is_connect() || !mark.is_set());
+                let happened = match was_not_taken(&error) {
+                    true => Happened::NotTaken,
+                    false => lost_unless(error.is_connect() || !mark.is_set()),
+                };
                 let what = match transport::explain(&error, self.connection(), call.url.as_url()) {
                     // It becomes a part of a longer sentence.
                     Some(trouble) => trouble.message.trim_end_matches('.').to_owned(),
@@ -208,7 +220,7 @@ impl GraphClient {
         self.note_throttled(call.request, status, retry_after, &refusal);
         let what = format!("status {status} {}: {}", refusal.code, refusal.message);
         Outcome::Failed {
-            happened: Happened::Answered { status, retry_after },
+            happened: Happened::refused(&refusal, retry_after),
             what,
             refusal: Some(refusal),
             slot,
@@ -260,7 +272,7 @@ impl GraphClient {
             _ => {
                 mark.set();
                 if is_write(request) {
-                    *built.body_mut() = Some(Bytes::new().into());
+                    has_no_body(&mut built);
                 }
             }
         }

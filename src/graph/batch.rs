@@ -21,7 +21,9 @@ use crate::token::TokenGeneration;
 
 /// Most parts of one call (Graph, "Combine multiple HTTP requests using JSON batching").
 pub(super) const PARTS_PER_CALL: usize = 20;
-/// Most bytes of part bodies in one call. Graph takes 4 MiB a request; the rest is for escapes and headers.
+/// What a part takes in a call beside its body, path and headers: its id, the one it waits for, names and quotes.
+const PART_OVERHEAD: usize = 256;
+/// Most bytes of parts in one call. Graph takes 4 MiB a request; the rest is for escapes in headers.
 const BYTES_PER_CALL: usize = 3 * 1024 * 1024;
 
 pub(super) type PartResult = Result<GraphAnswer, GraphError>;
@@ -40,6 +42,7 @@ impl GraphClient {
     /// A part must pass the same checks as a request of its own, because Graph resolves its URL with our token.
     pub(super) fn check_part(&self, request: &GraphRequest) -> Result<(), GraphError> {
         CheckedUrl::below_root(&self.connection().endpoints.graph, &request.path)?;
+        request.check_size()?;
         match &request.body {
             Some(body) if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_err() => {
                 Err(GraphError::BadRequest { what: "its body is not JSON".to_owned() })
@@ -174,11 +177,13 @@ impl GraphClient {
             return Verdict::Again(moment.now);
         }
         let what = format!("status {status} {}: {}", refusal.code, refusal.message);
-        // 424: another part was not done and this one was not tried. It fares as if Graph had said "later".
-        let counted = if *status == 424 { 429 } else { *status };
         let retry_after = retry_after(answer.headers(), self.now());
         self.note_throttled(&part.request, *status, retry_after, &refusal);
-        let happened = Happened::Answered { status: counted, retry_after };
+        // 424: another part was not done and this one was not tried. It fares as if Graph had said "later".
+        let happened = match *status {
+            424 => Happened::Answered { status: 429, retry_after },
+            _ => Happened::refused(&refusal, retry_after),
+        };
         if !was_surely_not_done(happened) {
             part.progress.note_unknown_outcome(&part.request, &what);
         }
@@ -258,7 +263,9 @@ pub(super) enum Verdict {
 pub(super) fn one_call<'p>(parts: impl Iterator<Item = &'p Part>) -> usize {
     let mut bytes = 0;
     let fitting = parts.take(PARTS_PER_CALL).take_while(|part| {
-        bytes += part.request.body.as_ref().map_or(0, Bytes::len) + part.request.path.len();
+        let GraphRequest { body, path, headers, .. } = &part.request;
+        let in_headers = headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        bytes += body.as_ref().map_or(0, Bytes::len) + path.len() + in_headers + PART_OVERHEAD;
         bytes <= BYTES_PER_CALL
     });
     fitting.count().max(1)

@@ -26,9 +26,20 @@ impl Bearer {
             },
             #[cfg(test)]
             Self::Made(made) => {
+                made.waiting.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                 let _not_held_back = made.hold.read().await;
+                made.waiting.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
                 made.get()
             }
+        }
+    }
+
+    /// The valid token, if there is one now.
+    pub(super) fn current(&self) -> Option<Arc<AccessToken>> {
+        match self {
+            Self::Handle(handle) => handle.current(),
+            #[cfg(test)]
+            Self::Made(made) => made.get().ok(),
         }
     }
 

@@ -8,6 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use h2::Reason;
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -138,6 +141,27 @@ impl BodyReader {
         }
         body.freeze()
     }
+}
+
+/// Says on a request that changes something that it has no body: HTTP/1.1 clients leave the length out where there is
+/// none, and Graph answers such a POST with 411 (RFC 9110 section 8.6).
+pub(super) fn has_no_body(request: &mut reqwest::Request) {
+    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+}
+
+/// Whether the server says on the level of the connection that nothing of the request was carried out: GOAWAY for a
+/// stream above the last one it took, REFUSED_STREAM, HTTP_1_1_REQUIRED (RFC 9113 sections 6.8, 7 and 8.7).
+pub(super) fn was_not_taken(error: &reqwest::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            // A GOAWAY of the server's ends only the streams above its last one with this error; the others go on.
+            let refused = matches!(error.reason(), Some(Reason::REFUSED_STREAM | Reason::HTTP_1_1_REQUIRED));
+            return error.is_remote() && (error.is_go_away() || (error.is_reset() && refused));
+        }
+        source = error.source();
+    }
+    false
 }
 
 /// A transport error without its URL, whose query may hold what people searched for.

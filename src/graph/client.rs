@@ -2,6 +2,7 @@
 //! `attempt.rs`, whether there is another in `retry.rs`. Never reads without bound.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::header::LOCATION;
@@ -9,7 +10,7 @@ use http::header::LOCATION;
 use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::telemetry::Metrics;
-use crate::token::{HttpClients, TokenGeneration, TokenHandle};
+use crate::token::{AccessToken, HttpClients, TokenGeneration, TokenHandle, read_claims};
 
 use super::attempt::{Call, Opened, Outcome, stopped_while_waiting};
 use super::bearer::Bearer;
@@ -41,6 +42,8 @@ pub struct GraphClient {
     metrics: Arc<Metrics>,
     page_bytes: usize,
     clock: Clock,
+    /// One more than the generation of the token whose user is known to the governor.
+    known_user: AtomicU64,
 }
 
 impl GraphClient {
@@ -64,7 +67,16 @@ impl GraphClient {
         metrics: Arc<Metrics>,
         page_bytes: usize,
     ) -> Arc<Self> {
-        Arc::new(Self { connection, bearer, http, governor, metrics, page_bytes, clock: Clock::machine() })
+        Arc::new(Self {
+            connection,
+            bearer,
+            http,
+            governor,
+            metrics,
+            page_bytes,
+            clock: Clock::machine(),
+            known_user: AtomicU64::new(0),
+        })
     }
 
     /// The connection it talks for.
@@ -93,6 +105,7 @@ impl GraphClient {
         slots: u32,
     ) -> Result<(GraphAnswer, TokenGeneration), GraphError> {
         let url = CheckedUrl::below_root(&self.connection.endpoints.graph, &request.path)?;
+        request.check_size()?;
         let call = Call { request, url: &url, context, slots };
         let mut progress = Progress::default();
         // Boxed: the future of one attempt is large, and callers hold several of them.
@@ -115,7 +128,10 @@ impl GraphClient {
                 BodyReader::new(response, self.page_bytes, self.connection.timeout).whole(call.context).await;
             drop(slot);
             let fault = match body {
-                Ok(body) => return Ok((GraphAnswer { status, body, location, request_id }, token)),
+                Ok(body) => {
+                    self.note_mailbox(call.request, &body);
+                    return Ok((GraphAnswer { status, body, location, request_id }, token));
+                }
                 Err(fault) => fault,
             };
             let what = match &fault {
@@ -280,6 +296,38 @@ impl GraphClient {
         }
     }
 
+    /// Tells the governor under which name the service knows the mailbox of this answer, which it says at the front
+    /// (`@odata.context`): an object id, or a principal name.
+    pub(super) fn note_mailbox(&self, request: &GraphRequest, beginning: &[u8]) {
+        let Some(mailbox) = request.mailbox.as_deref().filter(|name| !name.starts_with("groups/")) else {
+            return;
+        };
+        if let Some(name) = mailbox_in_context(beginning) {
+            self.governor.is_same(&self.connection, mailbox, &name);
+        }
+    }
+
+    /// Takes note that the user `name` has the object id `id`, so that requests under both names share the mailbox's limit.
+    pub fn note_object_id(&self, name: &str, id: &str) {
+        self.governor.is_same(&self.connection, name, id);
+    }
+
+    /// Tells the governor whose token it is, so that `me` counts with the other names of that mailbox.
+    pub(super) fn note_user(&self, token: &AccessToken) {
+        let known = token.generation.saturating_add(1);
+        if !self.connection.is_delegated() || self.known_user.swap(known, Ordering::AcqRel) == known {
+            return;
+        }
+        let claims = read_claims(token.secret.expose());
+        let Some((id, account)) = claims.and_then(|claims| Some((claims.object_id?, claims.account))) else {
+            return;
+        };
+        self.governor.is_same(&self.connection, "me", &id);
+        if let Some(account) = account {
+            self.governor.is_same(&self.connection, &account, &id);
+        }
+    }
+
     pub(super) fn too_large(&self) -> GraphError {
         let what = format!(
             "it is larger than {} bytes; lower the page size, ask for fewer columns or raise [Limits] PageBytes",
@@ -312,6 +360,16 @@ impl GraphClient {
     pub(super) fn now(&self) -> crate::clock::Timestamp {
         self.clock.now()
     }
+}
+
+/// The name of the user in `…/$metadata#users('NAME')/messages…` at the front of an answer.
+fn mailbox_in_context(beginning: &[u8]) -> Option<String> {
+    const FRONT: usize = 512;
+    let front = &beginning[..beginning.len().min(FRONT)];
+    let start = memchr::memmem::find(front, b"$metadata#users('")? + b"$metadata#users('".len();
+    let end = start + memchr::memmem::find(&front[start..], b"')/")?;
+    let name = percent_encoding::percent_decode(&front[start..end]).decode_utf8().ok()?;
+    (!name.is_empty()).then(|| name.into_owned())
 }
 
 #[cfg(test)]

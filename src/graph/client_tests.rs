@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use bytes::Bytes;
 
+use super::super::governor::Wanted;
 use super::super::test_support::*;
 use super::super::{CallContext, Effect};
 use super::*;
@@ -58,7 +59,7 @@ async fn headers_of_the_client_cannot_be_replaced() {
     assert!(server.seen().is_empty());
 }
 
-/// What the server answers first, and what then comes of a read and of a write.
+/// What the server answers first, how often a read and a write are sent then, and that a 507 is a certain refusal.
 #[tokio::test]
 async fn the_retry_table_over_the_wire() {
     for (status, retry_after, read, write) in [
@@ -94,7 +95,7 @@ async fn the_retry_table_over_the_wire() {
         assert_eq!((server.seen().len(), got.is_ok()), (write, write == 2), "write after {status}: {got:?}");
         match (status, got) {
             (_, Ok(_)) => {}
-            (400 | 403 | 404, Err(GraphError::Refused(refusal))) => {
+            (400 | 403 | 404 | 507, Err(GraphError::Refused(refusal))) => {
                 assert_eq!(
                     (refusal.code.as_str(), refusal.request_id.as_deref()),
                     ("SomeCode", Some("inner"))
@@ -394,11 +395,18 @@ async fn nothing_is_sent_through_a_gate_that_closed_while_a_token_was_fetched() 
     let (caller, context2) = (Arc::clone(&client), context());
     let traffic = context2.traffic.clone();
     let call = tokio::spawn(async move { caller.send(request(), &context2).await });
-    // It has its place when another one can have only three.
-    until("it has its turn and waits for the token", || {
-        client.metrics().render().contains("graph_waiting{connection=\"Test\"} 0")
-    })
-    .await;
+    until("it waits for the token", || tokens.waiting.load(Ordering::SeqCst) == 1).await;
+    // Meanwhile somebody else may have every place of the mailbox.
+    let wanted = Wanted {
+        connection: client.connection(),
+        mailbox: Some("m"),
+        cost: Cost::of(&request()),
+        places: 4,
+        again: false,
+    };
+    let other = context();
+    let all_places = tokio::time::timeout(Duration::from_secs(5), client.governor().enter(wanted, &other));
+    drop(all_places.await.expect("no place is held by who waits for a token").unwrap());
     let begun = tokio::time::Instant::now();
     let refusal = GraphRefusal { status: 429, ..GraphRefusal::default() };
     let decision = Decision::Again { after: Duration::from_millis(400), new_connection: false };

@@ -25,6 +25,11 @@ use super::{CallContext, Effect, GraphError, GraphRequest};
 const MOST_HOPS: u32 = 3;
 /// New addresses that are asked for because the last one has expired, without a byte in between.
 const MOST_EXPIRIES: u32 = 3;
+/// Bytes that must come after a trouble for it to be over. Fewer, and the next trouble counts on: a host that gives a few
+/// bytes a time would otherwise be asked for ever.
+const PROGRESS: u64 = 64 * 1024;
+/// How many times the length of a content may be thrown away, at a host that sends everything again after each cut.
+const MOST_PASSED_OVER: u64 = 3;
 
 /// What is downloaded, and what is known of it.
 #[derive(Clone, Debug)]
@@ -77,6 +82,10 @@ pub struct Download {
     /// The newest piece: handed out when the next one, or the checked end, is there.
     last: Option<Bytes>,
     troubles: u32,
+    /// Where the last trouble was.
+    troubled_at: u64,
+    /// Bytes that came again and were thrown away.
+    passed_over: u64,
     expiries: u32,
     fresh: bool,
     resumed: u32,
@@ -107,6 +116,8 @@ impl GraphClient {
             digests,
             last: None,
             troubles: 0,
+            troubled_at: from,
+            passed_over: 0,
             expiries: 0,
             fresh: false,
             resumed: 0,
@@ -186,7 +197,9 @@ impl Download {
                         return Err(self.too_large());
                     }
                     self.digests.update(&piece);
-                    (self.troubles, self.expiries, self.fresh) = (0, 0, false);
+                    if self.position >= self.troubled_at.saturating_add(PROGRESS) {
+                        (self.troubles, self.expiries, self.fresh) = (0, 0, false);
+                    }
                     return Ok(Some(piece));
                 }
                 Ok(Ok(None)) if self.head.total.is_none_or(|total| total == self.position) => {
@@ -242,14 +255,24 @@ impl Download {
         }
     }
 
-    /// A service that does not know ranges sends everything again; what is known already is passed over.
+    /// A service that does not know ranges sends everything again; what is known already is passed over. A cut in it counts
+    /// like any other, and how much is passed over in all is bounded.
     async fn skip(&mut self, mut left: u64) -> Result<(), GraphError> {
+        let most = self.head.total.unwrap_or(self.position).max(PROGRESS).saturating_mul(MOST_PASSED_OVER);
+        if self.passed_over.saturating_add(left) > most {
+            let what = format!(
+                "the content broke off after {} bytes, and its host sends everything again instead of the rest; begin again later",
+                self.position
+            );
+            return Err(GraphError::Unreachable { what });
+        }
         while left > 0 {
             let Some(response) = &mut self.response else { return Ok(()) };
             let waited = tokio::time::timeout(LONGEST_SILENCE, response.chunk());
             match bounded(&self.context, waited).await? {
                 Ok(Ok(Some(piece))) => {
                     let length = piece.len() as u64;
+                    self.passed_over += length.min(left);
                     if length > left {
                         let rest = piece.slice(usize::try_from(left).unwrap_or(piece.len())..);
                         self.position += rest.len() as u64;
@@ -258,9 +281,14 @@ impl Download {
                     }
                     left = left.saturating_sub(length);
                 }
-                _ => {
+                other => {
                     self.response = None;
-                    return Ok(());
+                    let what = match other {
+                        Ok(Err(error)) => describe(error),
+                        Ok(_) => "the answer ended early".to_owned(),
+                        Err(_) => "the answer stood still".to_owned(),
+                    };
+                    return self.cut(what).await;
                 }
             }
         }
@@ -376,6 +404,7 @@ impl Download {
         refusal: Option<super::GraphRefusal>,
     ) -> Result<(), GraphError> {
         self.troubles += 1;
+        self.troubled_at = self.position;
         let attempt = Attempt {
             effect: Effect::Repeatable,
             number: self.troubles,

@@ -200,3 +200,62 @@ async fn an_address_without_tls_in_the_cloud_is_not_followed() {
         assert!(matches!(error, GraphError::BadAnswer { .. }), "{location}: {error}");
     }
 }
+
+/// A host that ignores ranges and breaks off before anything new has come: 7,489 requests in 8 seconds once.
+#[tokio::test]
+async fn a_host_that_ignores_ranges_is_not_asked_in_a_hot_loop() {
+    let store = Server::start(|number, seen| async move {
+        let _ignored = first_byte(&seen);
+        let length = if number == 0 { 20 } else { 5 };
+        let (sender, mut response) = flowing();
+        response.headers_mut().insert("etag", "\"a\"".parse().unwrap());
+        response.headers_mut().insert("content-length", SIZE.to_string().parse().unwrap());
+        tokio::spawn(async move {
+            let _gone = sender.send(Ok(Bytes::from(content()[..length].to_vec()))).await;
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            let _gone = sender.send(Err(broken())).await;
+        });
+        response
+    })
+    .await;
+    let graph = graph_before(&store).await;
+    let (client, _) = client(&graph);
+    let bounded = CallContext {
+        deadline: tokio::time::Instant::now() + std::time::Duration::from_secs(4),
+        ..context()
+    };
+    let mut download = client.download(wanted(), 0, Digests::default(), bounded).await.unwrap();
+    let error = loop {
+        match download.next().await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it never was whole"),
+            Err(error) => break error,
+        }
+    };
+    let asked = store.seen().len();
+    assert!((2..=6).contains(&asked), "{asked} requests in four seconds: {error}");
+}
+
+/// A host that sends everything again after each cut, with a little more each time, is given up after a few times the length.
+#[tokio::test]
+async fn what_comes_again_is_bounded() {
+    const LARGE: usize = 400 * 1024;
+    let store = Server::start(|number, _| async move {
+        let (sender, mut response) = flowing();
+        response.headers_mut().insert("etag", "\"a\"".parse().unwrap());
+        response.headers_mut().insert("content-length", LARGE.to_string().parse().unwrap());
+        tokio::spawn(async move {
+            let length = LARGE - 1 - (64usize.saturating_sub(number)) * 70;
+            let _gone = sender.send(Ok(Bytes::from(vec![7; length]))).await;
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+            let _gone = sender.send(Err(broken())).await;
+        });
+        response
+    })
+    .await;
+    let graph = graph_before(&store).await;
+    let limit = DownloadRequest { limit: 1 << 20, ..wanted() };
+    let (_, error) = take(&graph, limit).await.unwrap_err();
+    let asked = store.seen().len();
+    assert!(asked <= 6, "{asked}: {error}");
+}

@@ -115,9 +115,15 @@ async fn receive(walk: &Walk, url: &CheckedUrl, sender: &mpsc::Sender<Piece>) ->
     let mut body = BodyReader::new(response, client.page_bytes(), client.connection().timeout);
     let mut slot = Some(slot);
     let room = Arc::new(Semaphore::new(BYTES_AHEAD));
+    let mut is_first = true;
     loop {
         let bytes = match body.next(context).await {
-            Ok(Some(bytes)) => bytes,
+            Ok(Some(bytes)) => {
+                if std::mem::take(&mut is_first) {
+                    client.note_mailbox(request, &bytes);
+                }
+                bytes
+            }
             Ok(None) => return Ok(()),
             Err(BodyFault::Lost(what)) => return Err(Piece::Lost(what)),
             Err(BodyFault::TooLarge) => return Err(Piece::Failed(client.too_large())),

@@ -45,13 +45,15 @@ mod upload;
 mod upload_answer;
 
 #[cfg(test)]
+mod framing_tests;
+#[cfg(test)]
 mod test_support;
 
 pub use bulk::{Announce, Bulk, BulkOptions, BulkOutcome, Finished};
 pub use client::GraphClient;
 pub use digests::{Digests, KnownDigest};
 pub use download::{Download, DownloadRequest, Verified};
-pub use governor::{Governor, ThrottleScope};
+pub use governor::{Governor, ThrottleScope, is_object_id};
 pub use model::*;
 pub use pages::Pages;
 pub use rows::RowBatch;

@@ -38,6 +38,29 @@ pub struct GraphRequest {
     pub effect: Effect,
 }
 
+/// The largest body that Graph takes, in bytes as it is sent: base64, escapes and the rest of the JSON count (Graph, "Known
+/// issues", on the size of requests: 4 MB).
+pub const LARGEST_BODY: usize = 4 * 1024 * 1024;
+
+impl GraphRequest {
+    /// Refuses a body that Graph does not take.
+    ///
+    /// # Errors
+    /// [`GraphError::BadRequest`] with what to do instead.
+    pub(super) fn check_size(&self) -> Result<(), GraphError> {
+        match self.body.as_ref().map(Bytes::len) {
+            Some(length) if length > LARGEST_BODY => {
+                let what = format!(
+                    "its body has {length} bytes, and Microsoft Graph takes {LARGEST_BODY} at most; send large attachments with \
+                     AddAttachments or SendMail and large files with UploadFile, which upload them piece by piece, or shorten the record"
+                );
+                Err(GraphError::BadRequest { what })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What belongs to the caller rather than to the request: identity, bound and stop.
 #[derive(Clone, Debug)]
 pub struct CallContext {
@@ -87,6 +110,19 @@ pub struct GraphRefusal {
     /// How far it reaches, when it is for too many requests.
     #[serde(skip)]
     pub scope: ThrottleScope,
+    /// The event that has the `transactionId` already, when the service names it.
+    #[serde(skip)]
+    pub existing_event: Option<String>,
+    /// Whether the same request was sent before without an answer.
+    #[serde(skip)]
+    pub after_lost_answer: bool,
+}
+
+impl GraphRefusal {
+    /// Whether an event with the same `transactionId` is there (`ErrorDuplicateTransactionId`, with 400 or 409).
+    pub fn is_known_transaction(&self) -> bool {
+        self.code == "ErrorDuplicateTransactionId"
+    }
 }
 
 /// Why a Graph request has no good answer. Variants by what the caller can do.

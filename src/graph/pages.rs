@@ -2,11 +2,14 @@
 //! looks complete when it is not: after an error every further call gives that error again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use super::attempt::Call;
+use super::bounds::bounded;
 use super::checked_url::CheckedUrl;
 use super::client::GraphClient;
 use super::fetch::{PageFetch, Piece, Walk};
@@ -20,6 +23,12 @@ use super::{CallContext, GraphError, GraphRequest, RowBatch};
 
 /// Bytes that are scanned at a time until the link to the next page is known.
 const SLICE_BEFORE_LINK: usize = 16 * 1024;
+/// Pages without a row that may follow one another at full speed. Services that filter late answer some.
+const EMPTY_AT_ONCE: u32 = 20;
+/// Pages without a row that may follow one another at all.
+const MOST_EMPTY: u32 = 1_000;
+/// The pause before each page beyond [`EMPTY_AT_ONCE`].
+const EMPTY_PAUSE: Duration = Duration::from_millis(200);
 
 /// The pages of one collection, read one after the other with at most one page ahead. Dropping it stops everything.
 #[derive(Debug)]
@@ -28,6 +37,10 @@ pub struct Pages {
     guard: LinkGuard,
     count: Option<u64>,
     read_ahead: bool,
+    /// Pages in a row that had no row.
+    empty: u32,
+    /// When the next page is looked at, which is when the one after it is asked for.
+    pause: Option<Instant>,
     state: State,
 }
 
@@ -76,6 +89,8 @@ impl GraphClient {
             guard: LinkGuard::default(),
             count: None,
             read_ahead: true,
+            empty: 0,
+            pause: None,
             state: State::Start,
         }
     }
@@ -119,6 +134,10 @@ impl Pages {
 
     async fn advance(&mut self) -> Result<Option<RowBatch>, GraphError> {
         loop {
+            if let Some(until) = self.pause {
+                bounded(&self.walk.context, tokio::time::sleep_until(until)).await?;
+                self.pause = None;
+            }
             let reading = match &mut self.state {
                 State::Reading(reading) => reading,
                 State::Start => {
@@ -187,6 +206,14 @@ impl Pages {
         if reading.replay.is_some() {
             return Err(changed_meanwhile());
         }
+        self.empty = if reading.delivered.rows > 0 { 0 } else { self.empty + 1 };
+        if self.empty >= MOST_EMPTY && reading.ahead.is_some() {
+            let what = format!(
+                "{MOST_EMPTY} pages in a row have no row and lead on to another; narrow the conditions, or try again later"
+            );
+            return Err(GraphError::BadAnswer { what });
+        }
+        self.pause = (self.empty >= EMPTY_AT_ONCE).then(|| Instant::now() + EMPTY_PAUSE);
         self.state = match reading.ahead.take() {
             None => State::End,
             Some(Ahead { url, fetch }) => {

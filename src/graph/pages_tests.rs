@@ -327,3 +327,19 @@ async fn a_slow_reader_does_not_hold_the_mailbox() {
     let (ids, error) = read(&mut large).await;
     assert!(error.is_none() && ids.last() == Some(&2), "{error:?}");
 }
+
+/// Links that never repeat and lead to no row: the walk slows down instead of asking as fast as the service answers.
+#[tokio::test]
+async fn pages_without_rows_are_not_asked_for_in_a_hot_loop() {
+    let server = Server::start(|number, seen| async move {
+        let next = format!("p?$skiptoken={number}");
+        answer(200, &[], page(&host(&seen), 0, 0, Some(&next), true))
+    })
+    .await;
+    let (client, _) = client(&server);
+    let bounded = CallContext { deadline: Instant::now() + Duration::from_secs(2), ..context() };
+    let (ids, error) = read(&mut client.pages(get("p"), bounded)).await;
+    assert!(ids.is_empty() && matches!(error, Some(GraphError::Deadline)), "{error:?}");
+    let asked = server.seen().len();
+    assert!(asked < 50, "{asked} requests in two seconds");
+}

@@ -11,7 +11,7 @@ use url::{Host, Url};
 
 use super::CallContext;
 use super::GraphError;
-use super::body::describe;
+use super::body::{describe, has_no_body};
 use super::bounds::{Stop, bounded};
 use super::checked_url::check_text;
 use super::client::GraphClient;
@@ -108,7 +108,11 @@ impl GraphClient {
         let (method, length) = (ask.method.clone(), ask.body.as_ref().map(Bytes::len));
         let mut request = reqwest::Request::new(ask.method, ask.url.as_url().clone());
         *request.headers_mut() = headers(ask.headers);
-        *request.body_mut() = ask.body.map(reqwest::Body::from);
+        match ask.body.filter(|body| !body.is_empty()) {
+            Some(body) => *request.body_mut() = Some(body.into()),
+            None if ask_changes(&method) => has_no_body(&mut request),
+            None => {}
+        }
         let sent = tokio::time::timeout(ask.time, self.http(ask.fresh).execute(request));
         let answer = match bounded(context, sent).await {
             Err(stop) => Err(NoAnswer::Stopped(stop)),
@@ -127,6 +131,10 @@ impl GraphClient {
             "Request to a pre-signed address.");
         answer
     }
+}
+
+fn ask_changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// The named headers. Names are constants of this stage; a value that no header can hold is left out, because all of them

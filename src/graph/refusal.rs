@@ -32,6 +32,8 @@ pub(super) fn parse_refusal(status: u16, request_id: Option<String>, body: &[u8]
     match parsed.as_ref().and_then(|body| body.get("error")) {
         Some(Value::Object(error)) => {
             refusal.message = text_of(error.get("message"));
+            let existing = text_of(error.get("@event.existingEventId"));
+            refusal.existing_event = Some(existing).filter(|id| !id.is_empty());
             let mut level = Some(error);
             for _ in 0..DEEPEST_INNER_ERROR {
                 let Some(inner) = level else { break };

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use crate::clock::Timestamp;
 
-use super::Effect;
+use super::{Effect, GraphRefusal};
 
 /// Most attempts while Graph throttles. Other apps and users share its limits, so it may refuse the same request many
 /// times; what ends the call is its deadline.
@@ -25,6 +25,14 @@ const LONGEST_RETRY_AFTER: f64 = 86_400.0;
 pub(super) enum Happened {
     /// No connection could be made: the request never left.
     NotSent,
+    /// The server says on the level of the connection that it took nothing of the request (RFC 9113 section 8.7).
+    NotTaken,
+    /// Graph refused it because another change of the same directory object was in progress
+    /// (`Directory_ConcurrencyViolation`): nothing was done, and it fares better a moment later.
+    Contended {
+        /// `Retry-After`, as a duration from the answer.
+        retry_after: Option<Duration>,
+    },
     /// The request left, or may have left, and no whole answer came.
     Lost,
     /// Graph answered with this status and this wait.
@@ -34,6 +42,16 @@ pub(super) enum Happened {
         /// `Retry-After`, as a duration from the answer.
         retry_after: Option<Duration>,
     },
+}
+
+impl Happened {
+    /// A refusal as it counts here.
+    pub(super) fn refused(refusal: &GraphRefusal, retry_after: Option<Duration>) -> Self {
+        match refusal.code.as_str() {
+            "Directory_ConcurrencyViolation" if refusal.status < 500 => Self::Contended { retry_after },
+            _ => Self::Answered { status: refusal.status, retry_after },
+        }
+    }
 }
 
 /// What to do next.
@@ -79,22 +97,26 @@ pub(super) fn decide(attempt: Attempt, happened: Happened) -> Decision {
         Happened::Answered { status: 429, retry_after } if retry_after != Some(Duration::ZERO) => {
             (retry_after, ATTEMPTS_WHILE_THROTTLED)
         }
-        Happened::Answered { retry_after: Some(wait), .. } => (Some(wait), ATTEMPTS_WHEN_TOLD_TO_WAIT),
+        Happened::Answered { retry_after: Some(wait), .. }
+        | Happened::Contended { retry_after: Some(wait) } => (Some(wait), ATTEMPTS_WHEN_TOLD_TO_WAIT),
         _ => (None, ATTEMPTS_ELSE),
     };
     let after = told.unwrap_or_else(|| backoff(attempt.number, attempt.jitter));
     if attempt.number >= most || after >= attempt.time_left {
         return Decision::NotNow { after };
     }
-    Decision::Again { after, new_connection: matches!(happened, Happened::Answered { status: 503, .. }) }
+    let new_connection = matches!(happened, Happened::Answered { status: 503, .. } | Happened::NotTaken);
+    Decision::Again { after, new_connection }
 }
 
 /// Whether the request was certainly not carried out: it never left, or Graph turned it away before doing anything.
-/// A 503 without `Retry-After` can come from a gateway whose back end went on, so it proves nothing.
+/// A 503 without `Retry-After` can come from a gateway whose back end went on, so it proves nothing. A 507 comes from the
+/// store itself, which has no room (Microsoft Graph error responses and resource types).
 pub(super) fn was_surely_not_done(happened: Happened) -> bool {
     match happened {
-        Happened::NotSent => true,
+        Happened::NotSent | Happened::NotTaken | Happened::Contended { .. } => true,
         Happened::Lost => false,
+        Happened::Answered { status: 507, .. } => true,
         Happened::Answered { status: 503, retry_after } => retry_after.is_some(),
         Happened::Answered { status, .. } => status < 500 && status != 408,
     }
@@ -103,7 +125,7 @@ pub(super) fn was_surely_not_done(happened: Happened) -> bool {
 /// Whether the same request may fare better later.
 fn is_passing(happened: Happened) -> bool {
     match happened {
-        Happened::NotSent | Happened::Lost => true,
+        Happened::NotSent | Happened::NotTaken | Happened::Contended { .. } | Happened::Lost => true,
         Happened::Answered { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504 | 509),
     }
 }

@@ -35,7 +35,11 @@ fn what_is_repeated_and_what_is_not() {
         (answered(302, None), Decision::GiveUp, Decision::GiveUp),
         (answered(501, None), Decision::GiveUp, Decision::GiveUp),
         (answered(507, None), Decision::GiveUp, Decision::GiveUp),
+        (answered(411, None), Decision::GiveUp, Decision::GiveUp),
         (Happened::NotSent, again(1), again(1)),
+        (Happened::NotTaken, elsewhere(1), elsewhere(1)),
+        (Happened::Contended { retry_after: None }, again(1), again(1)),
+        (Happened::Contended { retry_after: Some(Duration::from_secs(3)) }, again(3), again(3)),
         (Happened::Lost, again(1), Decision::GiveUp),
     ] {
         assert_eq!(decide(attempt(Repeatable, 1), happened), reads, "read after {happened:?}");

@@ -2,7 +2,7 @@
 //! have been done never ends as "cancelled", "late" or "unreachable". Never decides whether to repeat.
 
 use super::retry::Happened;
-use super::{GraphError, GraphRequest};
+use super::{GraphError, GraphRefusal, GraphRequest};
 
 /// One call's memory over its attempts.
 #[derive(Debug, Default)]
@@ -38,6 +38,10 @@ impl Progress {
     pub(super) fn settle(&self, error: GraphError) -> GraphError {
         match (&self.maybe_done, error) {
             (None, error) | (Some(_), error @ GraphError::OutcomeUnknown { .. }) => error,
+            // The one refusal that proves something: an attempt before it made the event.
+            (Some(_), GraphError::Refused(refusal)) if refusal.is_known_transaction() => {
+                GraphError::Refused(GraphRefusal { after_lost_answer: true, ..refusal })
+            }
             (Some((attempt, what)), _) if *attempt == self.attempts => {
                 GraphError::OutcomeUnknown { what: what.clone() }
             }
@@ -56,11 +60,7 @@ pub(super) fn is_write(request: &GraphRequest) -> bool {
 }
 
 /// The error for an attempt that is not repeated.
-pub(super) fn final_error(
-    happened: Happened,
-    what: String,
-    refusal: Option<super::GraphRefusal>,
-) -> GraphError {
+pub(super) fn final_error(happened: Happened, what: String, refusal: Option<GraphRefusal>) -> GraphError {
     match (happened, refusal) {
         (Happened::Answered { status: 300..=399, .. }, _) => GraphError::BadAnswer {
             what: format!("it redirects ({what}), and a token is never sent after a redirect"),
@@ -73,7 +73,7 @@ pub(super) fn final_error(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Effect, GraphRefusal};
+    use crate::graph::Effect;
 
     fn request(method: http::Method) -> GraphRequest {
         GraphRequest {
@@ -114,5 +114,14 @@ mod tests {
                 );
             }
         }
+        let mut progress = Progress { attempts: 1, ..Progress::default() };
+        progress.note_unknown_outcome(&request(http::Method::POST), "broken");
+        progress.attempts = 2;
+        let code = "ErrorDuplicateTransactionId".to_owned();
+        let known = GraphError::Refused(GraphRefusal { status: 400, code, ..GraphRefusal::default() });
+        assert!(
+            matches!(progress.settle(known), GraphError::Refused(refusal) if refusal.after_lost_answer),
+            "the service knows the repeat, so the first one was done"
+        );
     }
 }

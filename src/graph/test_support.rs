@@ -40,6 +40,8 @@ pub(super) struct MadeTokens {
     pub(super) claims: Arc<Mutex<Vec<Option<String>>>>,
     /// Whoever has it for writing keeps tokens back.
     pub(super) hold: Arc<tokio::sync::RwLock<()>>,
+    /// How many wait for a token.
+    pub(super) waiting: Arc<AtomicU64>,
 }
 
 impl MadeTokens {

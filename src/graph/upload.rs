@@ -26,6 +26,11 @@ const SESSIONS: u32 = 3;
 const ANSWER_LIMIT: usize = 1024 * 1024;
 /// The slowest line that is taken for a working one, in bytes a second: a piece may take as long as it needs on that.
 const SLOWEST_LINE: u64 = 16 * 1024;
+/// Pieces that are sent for one content, as a multiple of how many it has: a service that takes a few bytes of each would
+/// otherwise be sent the whole content once for each of them.
+const MOST_SENT: u64 = 8;
+/// Pieces that are sent beside that, for contents of few pieces.
+const FEW_PIECES: u64 = 32;
 /// Longest wait for the service to take a session back.
 const TAKE_BACK: Duration = Duration::from_secs(5);
 
@@ -96,6 +101,7 @@ impl GraphClient {
                 resumed: 0,
                 fresh: false,
                 troubles: 0,
+                furthest: 0,
             };
             // Boxed like every call: see `exchange`.
             match Box::pin(sending.run(content)).await {
@@ -188,6 +194,8 @@ struct Sending<'a> {
     fresh: bool,
     /// Troubles since the service last took something.
     troubles: u32,
+    /// How many bytes from the beginning the service has said to have, at most.
+    furthest: u64,
 }
 
 /// An answer of the upload address, read whole.
@@ -207,7 +215,16 @@ impl Sending<'_> {
         }
         // Set when the last piece may have been taken although no answer said so.
         let mut maybe_done = false;
+        let pieces = total.div_ceil(self.piece as u64);
+        let (mut sent, most) = (0, pieces.saturating_mul(MOST_SENT).saturating_add(FEW_PIECES));
         loop {
+            if sent >= most {
+                let what = format!(
+                    "the service takes too little of each piece: {sent} were sent, and {at} of {total} bytes are there"
+                );
+                return Err(GraphError::Unreachable { what });
+            }
+            sent += 1;
             let inside = (held_from..held_from + held.len() as u64).contains(&at);
             if !inside {
                 if at < held_from + held.len() as u64 && !content.can_rewind() {
@@ -246,7 +263,9 @@ impl Sending<'_> {
             };
             match step {
                 Step::GoOn(next) if next <= total => {
-                    if next > at {
+                    // Going back and forth is no progress.
+                    if next > self.furthest {
+                        self.furthest = next;
                         (self.troubles, self.fresh) = (0, false);
                     } else {
                         self.stumbled(Happened::Lost, "the service took nothing of a piece").await?;

@@ -237,3 +237,27 @@ async fn a_server_that_is_gone_ends_in_a_bounded_number_of_tries() {
     assert!(matches!(error, GraphError::Unreachable { .. } | GraphError::Deadline), "{error}");
     assert_eq!(state.lock().unwrap().pieces, began);
 }
+
+/// A service that takes one byte of each piece would be sent the whole content once for each of them.
+#[tokio::test]
+async fn a_service_that_takes_a_byte_of_each_piece_is_given_up() {
+    const LONG: usize = 400;
+    let host = Server::start(|_, seen| async move {
+        if seen.method == Method::DELETE {
+            return answer(204, &[], "");
+        }
+        let (first, _, total) = range(&seen);
+        match first + 1 == total {
+            true => answer(201, &[], r#"{"id":"new"}"#),
+            false => answer(202, &[], next_ranges(first + 1)),
+        }
+    })
+    .await;
+    let graph = graph(&host, &Arc::default()).await;
+    let (client, _) = client(&graph);
+    let mut content = Given { bytes: vec![7; LONG], rewinds: true, there: LONG };
+    let error = client.upload(request(), &mut content, &context()).await.unwrap_err();
+    assert!(error.to_string().contains("takes too little of each piece"), "{error}");
+    let pieces = host.seen().iter().filter(|seen| seen.method == Method::PUT).count();
+    assert_eq!(pieces, 40 * 8 + 32);
+}

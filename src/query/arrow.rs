@@ -16,7 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::error::QueryError;
-use super::literal::moment;
+use super::moment::Moment;
 use super::residual::text;
 use crate::catalog::ColumnKind;
 
@@ -189,7 +189,9 @@ impl Builder {
             (Self::Int64(builder), Some(_)) => builder.append_value(raw()?.parse().ok()?),
             // OData writes the numbers that JSON does not have as text.
             (Self::Double(builder), Some(_)) => builder.append_value(plain()?.parse().ok()?),
-            (Self::Moment(builder), Some(_)) => builder.append_value(moment(&plain()?)?.as_microsecond()),
+            (Self::Moment(builder), Some(_)) => {
+                builder.append_value(Moment::parse(&plain()?)?.as_microsecond())
+            }
             (Self::Day(builder), Some(_)) => {
                 let day: jiff::civil::Date = plain()?.parse().ok()?;
                 builder.append_value(EPOCH.until(day).ok()?.get_days());
@@ -293,6 +295,24 @@ mod tests {
         let (mut encoder, mut out) = (ArrowEncoder::new(&columns()), Vec::new());
         encoder.finish(&mut out).unwrap();
         assert_eq!(StreamReader::try_new(out.as_slice(), None).unwrap().schema().fields().len(), 8);
+    }
+
+    #[test]
+    fn the_first_and_the_last_moment_are_moments() {
+        let mut encoder = ArrowEncoder::new(&columns()[4..6]);
+        let mut out = Vec::new();
+        for (at, day) in [
+            ("\"0001-01-01T00:00:00Z\"", "\"0001-01-01\""),
+            ("\"9999-12-31T23:59:59.9999999Z\"", "\"9999-12-31\""),
+        ] {
+            encoder.row([at, day].into_iter().map(|cell| Some(cell.as_bytes())), &mut out).unwrap();
+        }
+        encoder.finish(&mut out).unwrap();
+        let batch = StreamReader::try_new(out.as_slice(), None).unwrap().next().unwrap().unwrap();
+        let at = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+        assert_eq!((at.value(0), at.value(1)), (-62_135_596_800_000_000, 253_402_300_799_999_999));
+        let day = batch.column(1).as_primitive::<Date32Type>();
+        assert_eq!((day.value(0), day.value(1)), (-719_162, 2_932_896));
     }
 
     #[test]

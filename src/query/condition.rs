@@ -3,6 +3,7 @@
 //! A negative comparison is the exact opposite of the positive one and is kept as that: `x != 1` is "not (x = 1)". So a
 //! cell without value, of which no positive comparison holds, fulfils every negative one, as with OData's `ne` and `not`.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde_json::Value;
@@ -39,7 +40,7 @@ pub(super) enum Test {
     Compare(Comparison, Literal),
     /// It is one of these.
     OneOf(Vec<Literal>),
-    /// It matches this pattern, without regard to case.
+    /// It matches this pattern, by the column's rule for texts.
     Like(Like),
 }
 
@@ -75,6 +76,17 @@ impl Comparison {
         }
     }
 
+    /// Whether a value of this order to the wanted one fulfils it.
+    pub(super) fn is(self, order: Ordering) -> bool {
+        match self {
+            Self::Equal => order == Ordering::Equal,
+            Self::Greater => order == Ordering::Greater,
+            Self::GreaterOrEqual => order != Ordering::Less,
+            Self::Less => order == Ordering::Less,
+            Self::LessOrEqual => order != Ordering::Greater,
+        }
+    }
+
     /// The OData operator of the opposite, for cells with a value.
     pub(super) fn opposite(self) -> &'static str {
         match self {
@@ -96,7 +108,7 @@ pub(super) fn check(column: &Column, condition: &Condition) -> Result<Tree, Quer
     let (value, operator) = (&condition.value, condition.operator);
     let is = |test| Tree::Is(Checked { column: column.clone(), negated: false, test });
     let compare = |comparison, value: &Value| {
-        let literal = Literal::parse(column, value)?;
+        let literal = parse(column, operator, value)?;
         ordered(column, comparison, &literal)?;
         Ok::<Tree, QueryError>(is(match literal {
             Literal::Null => Test::IsNull,
@@ -119,7 +131,9 @@ pub(super) fn check(column: &Column, condition: &Condition) -> Result<Tree, Quer
         Op::In | Op::NotIn => is(Test::OneOf(values(column, operator, value)?)),
         Op::Like | Op::NotLike => match Like::parse(&text("\"Report%\"")?) {
             Like::Anything => is(Test::IsNull).negated(),
-            Like::Exactly(text) => is(Test::Compare(Comparison::Equal, Literal::Text(text))),
+            Like::Exactly(text) if !holds_objects(column) => {
+                is(Test::Compare(Comparison::Equal, Literal::Text(text)))
+            }
             pattern => is(Test::Like(pattern)),
         },
         Op::Contains | Op::NotContains => is(Test::Like(Like::Contains(text("\"report\"")?))),
@@ -179,7 +193,7 @@ fn values(column: &Column, operator: Operator, value: &Value) -> Result<Vec<Lite
     if list.iter().any(Value::is_null) {
         return Err(fault("has null among its values, which a list never finds: use 'is null' for it"));
     }
-    list.iter().map(|value| Literal::parse(column, value)).collect()
+    list.iter().map(|value| parse(column, operator, value)).collect()
 }
 
 fn text<'a>(
@@ -189,12 +203,19 @@ fn text<'a>(
     example: &str,
 ) -> Result<&'a str, QueryError> {
     let operator = operator.as_str();
-    let textual = matches!(column.kind, ColumnKind::String | ColumnKind::Json | ColumnKind::Any);
-    if !textual {
+    let kind = column.members.unwrap_or(column.kind);
+    if column.zone.is_some() {
+        let message = format!(
+            "'{}' is a moment, which '{operator}' cannot compare: it is for text. Use =, <, <=, >, >= or between.",
+            column.name
+        );
+        return Err(QueryError::field("bad_operator", &column.name, message));
+    }
+    if !matches!(kind, ColumnKind::String | ColumnKind::Json | ColumnKind::Any) {
         let message = format!(
             "'{}' has the type {}, which '{operator}' cannot compare: it is for text. Use =, !=, <, <=, > or >=.",
             column.name,
-            column.kind.as_str()
+            kind.as_str()
         );
         return Err(QueryError::field("bad_operator", &column.name, message));
     }
@@ -209,6 +230,26 @@ fn text<'a>(
     })
 }
 
+/// Whether the cells of `column` are objects or lists of them, which equal no single value.
+fn holds_objects(column: &Column) -> bool {
+    column.members.unwrap_or(column.kind) == ColumnKind::Json
+}
+
+/// A value to be compared with a cell, or with a member of it.
+fn parse(column: &Column, operator: Operator, value: &Value) -> Result<Literal, QueryError> {
+    if holds_objects(column) && !value.is_null() {
+        let name = &column.name;
+        let what = if column.members.is_some() { "a list of objects" } else { "an object" };
+        let message = format!(
+            "'{name}' is {what}, which '{}' cannot compare. Use contains, starts-with, ends-with, like or their opposites, \
+             which look at the texts in it, or 'is null'.",
+            operator.as_str()
+        );
+        return Err(QueryError::field("bad_operator", name, message));
+    }
+    Literal::parse(column, value)
+}
+
 /// Truth values, UUIDs, bytes and JSON have no order, and nothing is greater than null.
 fn ordered(column: &Column, comparison: Comparison, literal: &Literal) -> Result<(), QueryError> {
     if comparison == Comparison::Equal {
@@ -218,6 +259,12 @@ fn ordered(column: &Column, comparison: Comparison, literal: &Literal) -> Result
     if *literal == Literal::Null {
         let message =
             format!("'{name}' cannot be compared with null by size. Use 'is null' or 'is not null'.");
+        return Err(QueryError::field("bad_operator", name, message));
+    }
+    if column.members.is_some() {
+        let message = format!(
+            "'{name}' is a list, which has no order. Use = or 'in' for a member it has, != or 'not in' for one it has not."
+        );
         return Err(QueryError::field("bad_operator", name, message));
     }
     let unordered =

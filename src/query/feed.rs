@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::decode::Decoder;
 use super::error::QueryError;
+use super::one_mailbox::{one_mailbox_each, owners_in_doubt};
 use super::plan::{Refused, Scan, Then};
 use super::residual::text;
 use super::scan::{Folders, Maker};
@@ -41,6 +42,8 @@ pub(super) struct Feed {
     /// Not in order: the scans that are being read.
     running: FuturesUnordered<Step>,
     skipped: Skipped,
+    /// The users whose names may mean one mailbox, until that is known.
+    owners: Option<Vec<Arc<str>>>,
 }
 
 /// A scan that has not begun.
@@ -96,6 +99,7 @@ impl Feed {
         // Several scans hide each other's latency; a page ahead of each would only cost memory.
         let read_ahead = !one_page && scans.len() == 1 && matches!(scans[0].then, Then::Deliver);
         Self {
+            owners: owners_in_doubt(&scans),
             graph,
             context,
             in_order,
@@ -126,6 +130,14 @@ impl Feed {
     /// # Errors
     /// [`QueryError::Graph`]: the rows so far are not all rows.
     pub(super) async fn next(&mut self) -> Result<Option<Fed>, QueryError> {
+        if let Some(owners) = &self.owners {
+            let same = one_mailbox_each(owners, &self.graph, &self.context).await?;
+            self.owners = None;
+            self.waiting.retain(|next| match next {
+                Next::Scan(scan) => scan.owner.as_ref().is_none_or(|owner| !same.contains(owner)),
+                _ => true,
+            });
+        }
         loop {
             self.fill();
             let answer = match self.in_order {

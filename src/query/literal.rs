@@ -4,7 +4,8 @@
 use serde_json::Value;
 
 use super::error::QueryError;
-use crate::catalog::{Column, ColumnKind};
+use super::moment::Moment;
+use crate::catalog::{Column, ColumnKind, is_uuid};
 
 /// A checked value.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +21,7 @@ pub(super) enum Literal {
     /// Text, also of enumerations and ids.
     Text(String),
     /// A moment.
-    Moment(jiff::Timestamp),
+    Moment(Moment),
     /// A value whose spelling is its OData spelling and whose text order is its order: days, times of day, UUIDs.
     Plain(String),
     /// A duration.
@@ -36,13 +37,30 @@ impl Literal {
         if value.is_null() {
             return Ok(Self::Null);
         }
-        Self::of_kind(column.kind, value).ok_or_else(|| {
+        if column.zone.is_some() {
+            return Self::of_moment(column, value);
+        }
+        let kind = column.members.unwrap_or(column.kind);
+        Self::of_kind(kind, value).ok_or_else(|| {
             let given = crate::error::clean_foreign_text(&value.to_string());
             let message = format!(
                 "'{}' has the type {}, and {given} is no such value. Write for example {}.",
                 column.name,
-                column.kind.as_str(),
-                column.kind.example()
+                kind.as_str(),
+                kind.example()
+            );
+            QueryError::field("bad_value", &column.name, message)
+        })
+    }
+
+    /// A moment to be compared with a local time in its zone. A date and time without offset means UTC.
+    fn of_moment(column: &Column, value: &Value) -> Result<Self, QueryError> {
+        value.as_str().and_then(Moment::in_utc).map(Self::Moment).ok_or_else(|| {
+            let given = crate::error::clean_foreign_text(&value.to_string());
+            let message = format!(
+                "'{}' is a moment, and {given} is none. Write for example \"2026-01-31T08:00:00+01:00\" or \
+                 \"2026-01-31T07:00:00Z\".",
+                column.name
             );
             QueryError::field("bad_value", &column.name, message)
         })
@@ -65,11 +83,11 @@ impl Literal {
                 let number = value.as_f64().or_else(|| text?.parse().ok())?;
                 Self::Number(number.is_finite().then_some(number)?)
             }
-            ColumnKind::DateTime => Self::Moment(moment(text?)?),
+            ColumnKind::DateTime => Self::Moment(Moment::parse(text?)?),
             ColumnKind::Date => Self::Plain(text?.parse::<jiff::civil::Date>().ok()?.to_string()),
             ColumnKind::Time => Self::Plain(text?.parse::<jiff::civil::Time>().ok()?.to_string()),
             ColumnKind::Duration => Self::Duration(duration(text?)?),
-            ColumnKind::Guid => Self::Plain(guid(text?)?),
+            ColumnKind::Guid => Self::Plain(text.filter(|text| is_uuid(text))?.to_lowercase()),
             ColumnKind::Any => match value {
                 Value::Bool(truth) => Self::Bool(*truth),
                 Value::Number(number) => match number.as_i64() {
@@ -78,7 +96,7 @@ impl Literal {
                 },
                 // Only a complete RFC 3339 moment is taken for one: OData wants moments unquoted and text quoted, and the
                 // type of the property is not known here.
-                Value::String(text) => match complete_moment(text) {
+                Value::String(text) => match Moment::complete(text) {
                     Some(moment) => Self::Moment(moment),
                     None => Self::Text(text.clone()),
                 },
@@ -111,36 +129,12 @@ fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
-/// A moment with offset, or a day, which means its first instant in UTC.
-pub(super) fn moment(text: &str) -> Option<jiff::Timestamp> {
-    complete_moment(text).or_else(|| {
-        let day: jiff::civil::Date = (text.len() == 10).then(|| text.parse().ok()).flatten()?;
-        format!("{day}T00:00:00Z").parse().ok()
-    })
-}
-
-fn complete_moment(text: &str) -> Option<jiff::Timestamp> {
-    let shape = text.as_bytes();
-    let long_enough =
-        shape.len() >= 20 && shape[4] == b'-' && shape[7] == b'-' && matches!(shape[10], b'T' | b't' | b' ');
-    if !long_enough { None } else { text.parse().ok() }
-}
-
 fn duration(text: &str) -> Option<String> {
     let _checked: jiff::Span = text.parse().ok()?;
     let plain = text
         .chars()
         .all(|character| character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '+'));
     plain.then(|| text.to_owned())
-}
-
-fn guid(text: &str) -> Option<String> {
-    let shape = text.len() == 36
-        && text.bytes().enumerate().all(|(place, byte)| match place {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        });
-    shape.then(|| text.to_lowercase())
 }
 
 #[cfg(test)]

@@ -56,14 +56,21 @@ pub struct Condition {
 
 /// Reads the member `conditions`: a list, all of which must hold, or one group.
 pub(super) fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ConditionNode>, D::Error> {
+    read_conditions(Value::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// Reads conditions: a list, all of which must hold, or one group.
+///
+/// # Errors
+/// A sentence naming the place and the fault.
+pub(crate) fn read_conditions(conditions: Value) -> Result<Vec<ConditionNode>, String> {
     let mut reader = Reader { left: MOST_NODES };
-    let read = match Value::deserialize(deserializer)? {
+    match conditions {
         Value::Null => Ok(Vec::new()),
         Value::Array(items) => reader.list(items, "conditions", 0),
         group @ Value::Object(_) => reader.node(group, "conditions", 0).map(|node| vec![node]),
         other => Err(format!("conditions: must be a list of conditions, not {}.", named(&other))),
-    };
-    read.map_err(D::Error::custom)
+    }
 }
 
 impl<'de> Deserialize<'de> for ConditionNode {

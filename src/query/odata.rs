@@ -2,10 +2,14 @@
 //! knows only roughly is sent roughly and left with the agent too, so that fewer rows travel and none is wrong. What is
 //! sent always holds of every wanted row; where that is not sure, nothing is sent.
 
+use std::time::Duration;
+
 use super::condition::{Checked, Comparison, Test};
+use super::lambda;
 use super::like::Like;
 use super::literal::{Literal, quoted};
-use crate::catalog::{Column, FilterOps, Home};
+use super::moment::Moment;
+use crate::catalog::{Column, FilterOps, Home, TextComparison, is_uuid};
 
 /// The longest `or` chain and the most values of `in (…)` sent: directory objects take fifteen, and Outlook's front
 /// doors cut long URLs.
@@ -43,7 +47,7 @@ pub(super) struct Pushed {
 }
 
 impl Pushed {
-    fn exact(filter: String) -> Self {
+    pub(super) fn exact(filter: String) -> Self {
         Self { filter, terms: 1, exact: true, ..Self::default() }
     }
 
@@ -51,9 +55,14 @@ impl Pushed {
         Self { exact: false, ..Self::exact(filter) }
     }
 
-    fn advanced(mut self) -> Self {
+    pub(super) fn advanced(mut self) -> Self {
         self.advanced = true;
         self
+    }
+
+    /// Its opposite, which a directory object needs an advanced query for.
+    pub(super) fn not(self) -> Self {
+        Self { filter: format!("not({})", self.filter), joined: Joined::One, ..self }.advanced()
     }
 
     /// Several joined by `word`.
@@ -80,6 +89,72 @@ impl Pushed {
 /// What of `condition` goes to the service; `None`: nothing.
 pub(super) fn push(condition: &Checked, home: Home) -> Option<Pushed> {
     let column = &condition.column;
+    let pushed = match (&column.members, &column.zone) {
+        (Some(_), _) if condition.test == Test::IsNull => return None,
+        (Some(_), _) => lambda::push(condition, home)?,
+        (None, Some(_)) => return local_time(condition),
+        (None, None) => plain(condition, home)?,
+    };
+    if column.text == TextComparison::CaseInsensitive || !case_matters(&condition.test) {
+        return Some(pushed);
+    }
+    // Whether a service folds the case of identifiers is not documented: what equals one exactly is among what it answers
+    // either way, and what differs from one, or comes after it, may not be.
+    let sure = !condition.negated
+        && matches!(condition.test, Test::Compare(Comparison::Equal, _) | Test::OneOf(_) | Test::Like(_));
+    sure.then_some(Pushed { exact: false, ..pushed })
+}
+
+/// Whether a service that folds case may answer otherwise than one that does not. The digits of a UUID have no case.
+fn case_matters(test: &Test) -> bool {
+    let text = |literal: &Literal| matches!(literal, Literal::Text(text) if !is_uuid(text));
+    match test {
+        Test::IsNull => false,
+        Test::Compare(Comparison::Equal, literal) => text(literal),
+        Test::Compare(_, literal) => matches!(literal, Literal::Text(_)),
+        Test::OneOf(values) => values.iter().any(text),
+        Test::Like(_) => true,
+    }
+}
+
+/// Longer than any zone is away from UTC.
+const A_DAY: Duration = Duration::from_secs(86_400);
+
+/// A local time goes as a text in UTC, the zone in which Outlook keeps it, but to no closer than a day: whether a service
+/// compares it there or in another zone is not documented, and the agent compares moments anyway.
+fn local_time(condition: &Checked) -> Option<Pushed> {
+    let column = &condition.column;
+    let from = |moment: &Moment| {
+        let text = format!("{} ge '{}'", column.odata_path(), moment.before(A_DAY).whole_second());
+        column.filter.has(FilterOps::GE).then(|| Pushed::rough(text))
+    };
+    let until = |moment: &Moment| {
+        // Nothing is later than the last moment.
+        let last = Some(moment.after(A_DAY)).filter(|last| *last < Moment::MAX)?;
+        let text = format!("{} le '{}'", column.odata_path(), last.whole_second());
+        column.filter.has(FilterOps::LE).then(|| Pushed::rough(text))
+    };
+    let moments: Vec<Moment> = match &condition.test {
+        Test::Compare(_, Literal::Moment(moment)) => vec![*moment],
+        Test::OneOf(values) => values
+            .iter()
+            .filter_map(|value| if let Literal::Moment(moment) = value { Some(*moment) } else { None })
+            .collect(),
+        _ => return None,
+    };
+    let (first, last) = (moments.iter().min()?, moments.iter().max()?);
+    match &condition.test {
+        // A row without a value fulfils every opposite, and the service cannot be asked for it.
+        _ if condition.negated => None,
+        Test::Compare(Comparison::Greater | Comparison::GreaterOrEqual, _) => from(first),
+        Test::Compare(Comparison::Less | Comparison::LessOrEqual, _) => until(last),
+        _ => Some(Pushed::join(&[from(first)?, until(last)?], Joined::And)),
+    }
+}
+
+/// A condition on one text, number, moment or truth value.
+fn plain(condition: &Checked, home: Home) -> Option<Pushed> {
+    let column = &condition.column;
     let path = column.odata_path();
     let can = |operators| column.filter.has(operators);
     match (&condition.test, condition.negated) {
@@ -105,7 +180,7 @@ pub(super) fn push(condition: &Checked, home: Home) -> Option<Pushed> {
         (Test::Like(pattern), false) => like(&path, column, pattern),
         (Test::Like(pattern), true) if can(FilterOps::NOT) => {
             let positive = like(&path, column, pattern).filter(|pushed| pushed.exact)?;
-            or_null(column, Pushed { filter: format!("not({})", positive.filter), ..positive }.advanced())
+            or_null(column, positive.not())
         }
         (Test::Like(_), true) => None,
     }

@@ -7,7 +7,10 @@ use utoipa::ToSchema;
 
 /// The comparisons. Each is true or false of a cell, never unknown: a cell without value fulfils `is null` and the
 /// negative comparisons (`!=`, `not in`, `not like`, …) and no other, so that every negative comparison, like
-/// `{"not": …}`, is the exact opposite of the positive one. Text is compared without regard to case.
+/// `{"not": …}`, is the exact opposite of the positive one. Text is compared
+/// without regard to case, and identifiers exactly (`comparison` of a column says which). Of a collection, `=`, `in` and the
+/// text operators ask whether one of its members fits, and a collection without members has no value. A local time with a
+/// zone beside it is compared as a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, ToSchema)]
 pub enum Operator {
     /// Equal.

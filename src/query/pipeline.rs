@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use super::decode::{Decoder, note_keys};
 use super::encode::{Encoder, Encoding};
 use super::error::QueryError;
+use super::findings::Findings;
 use super::plan::{Cell, Plan};
 use super::sort::{SortedRows, Sorter};
 use crate::catalog::ColumnKind;
@@ -46,6 +47,7 @@ struct Cap {
 #[derive(Debug)]
 pub(super) struct Pipeline {
     decoder: Decoder,
+    findings: Findings,
     plan: Plan,
     encoder: Option<Encoder>,
     header_written: bool,
@@ -71,6 +73,7 @@ impl Pipeline {
         let seen = plan.columns.iter().map(|column| column.name.clone()).collect();
         Self {
             decoder: Decoder::new(&plan.slots),
+            findings: Findings::new(plan.watched.clone()),
             sorter: (!plan.sort.is_empty()).then(|| Sorter::new(plan.sort.clone())),
             sorted: None,
             plan,
@@ -159,8 +162,12 @@ impl Pipeline {
             // A whole row without anything to look at is checked to be JSON where its keys are noted.
             if !(self.plan.whole_rows && cells.is_empty()) {
                 self.decoder.decode(row, &mut cells).map_err(|error| bad_row(&error))?;
+                for (slot, other) in &self.plan.fallbacks {
+                    cells[*slot] = cells[*slot].or(cells[*other]);
+                }
+                self.findings.look(&cells);
             }
-            if !self.plan.residual.iter().all(|condition| condition.holds(&cells)) {
+            if !self.fulfils(&cells)? {
                 continue;
             }
             if let Some(mut sorter) = self.sorter.take() {
@@ -182,6 +189,23 @@ impl Pipeline {
             self.delivered += 1;
         }
         Ok(self.end())
+    }
+
+    /// Whether a row fulfils what the agent evaluates.
+    fn fulfils(&self, cells: &[Option<&[u8]>]) -> Result<bool, QueryError> {
+        for condition in &self.plan.residual {
+            let holds =
+                condition.holds(cells).map_err(|what| QueryError::Graph(GraphError::BadAnswer { what }))?;
+            if !holds {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What only the rows could tell.
+    pub(super) fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// All rows have come: the order of those that were held for sorting is settled now.
@@ -318,7 +342,7 @@ impl Pipeline {
     /// CSV needs its columns before the first row: they are those of the first rows.
     fn use_seen_columns(&mut self) {
         let residual_slots = std::mem::take(&mut self.plan.slots);
-        let mut slots = super::plan::Slots(residual_slots);
+        let mut slots = super::plan::Slots(residual_slots, Vec::new());
         self.plan.cells =
             self.seen.iter().map(|name| Cell::Slot(slots.of(std::slice::from_ref(name)))).collect();
         self.plan.slots = slots.0;

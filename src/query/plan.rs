@@ -6,12 +6,13 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use super::error::QueryError;
-use super::plan_object::plan_object;
+use super::findings::Watched;
+use super::planner::{Caller, ScanRequest};
 use super::request::QueryRequest;
 use super::residual::Residual;
 use super::scan::{Folders, Maker};
 use super::sort::SortKey;
-use crate::catalog::{Catalog, Column, Object};
+use crate::catalog::{Catalog, Column, Object, Route};
 use crate::clock::Timestamp;
 use crate::connection::Connection;
 use crate::graph::GraphRequest;
@@ -21,6 +22,8 @@ use crate::graph::GraphRequest;
 pub struct Plan {
     /// What is queried.
     pub object: Arc<Object>,
+    /// The route that every scan reads by.
+    pub route: Route,
     /// What is read; with more than one, side by side.
     pub scans: Vec<Scan>,
     /// Whether the rows of one scan come before those of the next. Otherwise they come as they arrive: those of one
@@ -34,6 +37,10 @@ pub struct Plan {
     pub cells: Vec<Cell>,
     /// The JSON paths that are read out of a row; the slots of `cells`, `residual` and `sort` count in here.
     pub slots: Vec<Vec<String>>,
+    /// Slots that take the cell of another one where a row has nothing of their own.
+    pub fallbacks: Vec<(usize, usize)>,
+    /// The columns about which only the rows can tell.
+    pub watched: Vec<Watched>,
     /// Conditions that the agent evaluates, all of which must hold.
     pub residual: Vec<Residual>,
     /// The order in which the agent puts the rows; empty: as they come.
@@ -57,6 +64,8 @@ pub struct Plan {
 pub struct Scan {
     /// The first request; its next links are followed.
     pub request: GraphRequest,
+    /// Whose it is, as the caller named the user.
+    pub owner: Option<Arc<str>>,
     /// The cells of [`Cell::Place`], as JSON text.
     pub places: Arc<[Vec<u8>]>,
     /// The most rows that are of use, when the service sorts them and others may be read beside it.
@@ -137,7 +146,9 @@ pub fn plan(
     now: Timestamp,
 ) -> Result<Plan, QueryError> {
     let object = catalog.find_object(&request.object).map_err(QueryError::unknown_object)?;
-    plan_object(&object, request, connection, user_id, now)
+    ScanRequest::bind(&object, &request.fields, &request.conditions, &request.order_by)?
+        .window(request.limit, request.offset.unwrap_or(0))
+        .plan(&Caller { connection, user_id, now })
 }
 
 /// What may stand unencoded in the value of a query option: what OData writes and no URL parser changes.
@@ -155,9 +166,21 @@ pub(super) const QUERY: &AsciiSet = &NON_ALPHANUMERIC
 
 /// The slots of a plan, each path once.
 #[derive(Debug, Default)]
-pub(super) struct Slots(pub(super) Vec<Vec<String>>);
+pub(super) struct Slots(pub(super) Vec<Vec<String>>, pub(super) Vec<(usize, usize)>);
 
 impl Slots {
+    /// The slot of `column`, whose name may be read in two ways.
+    pub(super) fn of_column(&mut self, column: &Column) -> usize {
+        let slot = self.of(&column.path);
+        if let Some(fallback) = &column.fallback {
+            let pair = (slot, self.of(fallback));
+            if !self.1.contains(&pair) {
+                self.1.push(pair);
+            }
+        }
+        slot
+    }
+
     /// The slot of `path`.
     pub(super) fn of(&mut self, path: &[String]) -> usize {
         if let Some(place) = self.0.iter().position(|known| known == path) {

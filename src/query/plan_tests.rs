@@ -21,12 +21,12 @@ fn request(value: Value) -> QueryRequest {
     serde_json::from_value(value).unwrap()
 }
 
-fn planned(value: Value) -> Plan {
+pub(super) fn planned(value: Value) -> Plan {
     plan(&Catalog::embedded(), &request(value), &connection(|_| {}), None, NOW).unwrap()
 }
 
 /// `C FIELD OPERATOR VALUE` as a request on `object` with the field `id`.
-fn on(object: &str, conditions: Value) -> Value {
+pub(super) fn on(object: &str, conditions: Value) -> Value {
     let conditions: Vec<Value> = conditions
         .as_array()
         .unwrap()
@@ -37,7 +37,7 @@ fn on(object: &str, conditions: Value) -> Value {
 }
 
 /// The path decoded for reading, ` +eventual` when the advanced header is there, ` |fields` left for the agent.
-fn shown(plan: &Plan) -> String {
+pub(super) fn shown(plan: &Plan) -> String {
     let request = &plan.scans[0].request;
     let mut text = percent_decode_str(&request.path).decode_utf8().unwrap().into_owned();
     if request.headers.iter().any(|header| *header == ("ConsistencyLevel", "eventual".to_owned())) {
@@ -95,7 +95,6 @@ fn conditions_become_filters_or_stay_with_the_agent() {
             "me/messages?$select=id,bodyPreview&$filter=isRead eq true&$top=1000 |bodyPreview".into(),
         ),
         ("Messages", json!([["flag_flagStatus", "=", "flagged"]]), format!("{M}flag/flagStatus eq 'flagged'&$top=1000")),
-        ("Messages", json!([["conversationId", "=", "AAQ="]]), format!("{M}conversationId eq 'AAQ='&$top=1000")),
         ("Messages", json!([["UserId", "=", "a#x@b.c"]]), "users/a#x@b.c/messages?$select=id&$top=1000".into()),
         ("Messages", json!([["ParentFolderId", "=", "Drafts"]]), "me/mailFolders/Drafts/messages?$select=id&$top=1000".into()),
         (
@@ -116,7 +115,7 @@ fn conditions_become_filters_or_stay_with_the_agent() {
         (
             "Events",
             json!([["Start_DateTime", ">=", "2026-01-01T00:00"]]),
-            "me/events?$select=id&$filter=start/dateTime ge '2026-01-01T00:00'&$top=1000".into(),
+            "me/events?$select=id,start&$filter=start/dateTime ge '2025-12-31T00:00:00'&$top=1000 |start_dateTime".into(),
         ),
         ("Events", json!([["CalendarId", "=", "c"]]), "me/calendars/c/events?$select=id&$top=1000".into()),
         ("Events", json!([["GroupId", "=", "g"]]), "groups/g/events?$select=id&$top=1000".into()),
@@ -131,7 +130,7 @@ fn conditions_become_filters_or_stay_with_the_agent() {
         ("Users", json!([["displayName", "!=", "a"]]), format!("{U}displayName ne 'a'&$top=999&$count=true +eventual")),
         ("Users", json!([["mail", "is null", null]]), format!("{U}mail eq null&$top=999&$count=true +eventual")),
         ("Users", json!([["mail", "is not null", null]]), format!("{U}mail ne null&$top=999&$count=true +eventual")),
-        ("Users", json!([["id", "in", ["a", "b"]]]), format!("{U}id in ('a','b')&$top=999")),
+        ("Users", json!([["id", "in", ["a", "b"]]]), format!("{U}id in ('a','b')&$top=999 |id")),
         ("Users", json!([["id", "=", "a@b.c"]]), "users/a@b.c?$select=id".into()),
         ("Users", json!([["accountEnabled", "=", true]]), format!("{U}accountEnabled eq true&$top=999")),
         (
@@ -144,13 +143,13 @@ fn conditions_become_filters_or_stay_with_the_agent() {
         ("Users", json!([["aboutMe", "=", "x"]]), "users?$select=id,aboutMe&$top=999 |aboutMe".into()),
         ("Users", json!([["passwordPolicies", "is null", null]]), format!("{U}passwordPolicies eq null&$top=999&$count=true +eventual")),
         ("/me/mailFolders", json!([["displayName", "=", "x"]]), "me/mailFolders?$select=id&$filter=displayName eq 'x'&$top=1000".into()),
-        ("/me/todo/lists", json!([["a_b", ">", 5]]), "me/todo/lists?$select=id&$filter=a/b gt 5 +eventual".replace(" +eventual", "")),
+        ("/me/todo/lists", json!([["a_b", ">", 5]]), "me/todo/lists?$select=id&$filter=a_b gt 5".into()),
         ("/groups", json!([["displayName", "contains", "x"]]), "groups?$select=id,displayName&$top=999 |displayName".into()),
         ("/groups", json!([["mail", "is null", null]]), "groups?$select=id&$filter=mail eq null&$top=999&$count=true +eventual".into()),
         ("/sites/s/lists", json!([["createdDateTime", ">", "2026-01-01T00:00:00Z"]]), "sites/s/lists?$select=id&$filter=createdDateTime gt 2026-01-01T00:00:00Z".into()),
         ("/users/u/messages", json!([["extension_ab_c", "=", "x"]]), "users/u/messages?$select=id&$filter=extension_ab_c eq 'x'&$top=1000".into()),
     ];
-    assert!(cases.len() >= 55);
+    assert!(cases.len() >= 54);
     for (object, conditions, expected) in cases {
         let plan = planned(on(object, conditions.clone()));
         assert_eq!(shown(&plan), expected, "{object} {conditions}");

@@ -6,10 +6,8 @@ use percent_encoding::utf8_percent_encode;
 
 use super::odata::Joined;
 use super::plan::{QUERY, Refused, Scan, Then};
-use super::request::QueryRequest;
 use super::split::Filter;
-use crate::catalog::{Column, ColumnSource, Home, NotLocated, Object, Owner, Recursion, RouteUse};
-use crate::connection::Connection;
+use crate::catalog::{Column, ColumnSource, Home, NotLocated, Object, Owner, Recursion, Route};
 use crate::graph::{Effect, GraphRequest};
 
 /// The query options of a request.
@@ -71,6 +69,7 @@ impl Options {
 #[derive(Clone, Debug)]
 pub struct Maker {
     pub(super) object: Arc<Object>,
+    pub(super) route: Route,
     pub(super) options: Options,
     /// The place columns of the answer, in the order of [`Scan::places`].
     pub(super) places: Vec<String>,
@@ -86,6 +85,8 @@ pub struct Maker {
 pub struct Descend {
     /// Which rows, and what their id is given to.
     pub(super) recursion: Recursion,
+    /// The route to what is in such a row.
+    pub(super) route: Route,
     /// How many levels further; absent: all.
     pub(super) left: Option<u32>,
 }
@@ -115,17 +116,19 @@ impl Folders {
     /// As [`Maker::scan`]; a folder is of a place that was found before.
     pub(super) fn inside(&self, id: &str) -> Result<Scan, NotLocated> {
         let mut maker = self.maker.clone();
+        maker.route = self.descend.route;
         maker.given.retain(|(column, _)| *column != self.descend.recursion.column);
         maker.given.push((self.descend.recursion.column, id.to_owned()));
         maker.descend =
             Some(Descend { left: self.descend.left.map(|left| left.saturating_sub(1)), ..self.descend });
         let refused = Refused::LeavesOut { place: format!("the folder {id}"), named: true };
-        maker.scan(self.owner.as_ref(), None, refused).map(|(scan, _used)| scan)
+        maker.scan(self.owner.as_ref(), None, refused)
     }
 }
 
 impl Maker {
-    /// The scan of `owner`'s collection, or of one `record` of it, and the place columns that its path holds.
+    /// The scan of `owner`'s collection, or of one `record` of it. A place column has a value in its rows only if the path
+    /// holds that value.
     ///
     /// # Errors
     /// [`NotLocated`], when something that chooses the place is missing.
@@ -134,9 +137,8 @@ impl Maker {
         owner: Option<&Owner>,
         record: Option<&str>,
         refused: Refused,
-    ) -> Result<(Scan, Vec<&'static str>), NotLocated> {
-        let wanted = if record.is_some() { RouteUse::Record } else { RouteUse::List };
-        let location = self.object.locate(wanted, &self.given, owner, record)?;
+    ) -> Result<Scan, NotLocated> {
+        let location = self.object.locate_by(self.route, &self.given, owner, record)?;
         let options = match record {
             None => self.options.clone(),
             Some(_) => Options {
@@ -146,17 +148,26 @@ impl Maker {
             },
         };
         let place = |name: &String| {
-            let given = self.given.iter().find(|(column, _)| column.eq_ignore_ascii_case(name));
+            let given = self
+                .given
+                .iter()
+                .find(|(column, _)| column.eq_ignore_ascii_case(name) && location.used.contains(column));
             let value = match (name.eq_ignore_ascii_case("UserId"), owner) {
-                (true, Some(Owner::User(id))) => Some(id.as_str()),
+                (true, Some(Owner::User(id))) if location.owner => Some(id.as_str()),
                 (true, _) => None,
                 (false, _) => given.map(|(_, value)| value.as_str()),
             };
             serde_json::Value::from(value).to_string().into_bytes()
         };
-        let scan = Scan {
+        let places = self.places.iter().map(place).collect::<Vec<_>>().into();
+        Ok(Scan {
             request: options.request(&location.path, location.mailbox),
-            places: self.places.iter().map(place).collect::<Vec<_>>().into(),
+            // A path that does not begin with the owner is nobody's in particular.
+            owner: owner.filter(|_| location.owner).and_then(|owner| match owner {
+                Owner::User(name) => Some(name.as_str().into()),
+                Owner::Me => None,
+            }),
+            places,
             rows: self.rows.filter(|_| record.is_none()),
             refused,
             then: match self.descend.filter(|_| record.is_none()) {
@@ -167,8 +178,7 @@ impl Maker {
                     descend,
                 })),
             },
-        };
-        Ok((scan, location.used))
+        })
     }
 
     /// The scan of the mailbox of a user that a listing found.
@@ -177,26 +187,26 @@ impl Maker {
     /// As [`Maker::scan`]; a plan is made only when there is none.
     pub(super) fn user(&self, id: &str) -> Result<Scan, NotLocated> {
         let refused = Refused::LeavesOut { place: id.to_owned(), named: false };
-        self.scan(Some(&Owner::User(id.to_owned())), None, refused).map(|(scan, _used)| scan)
+        self.scan(Some(&Owner::User(id.to_owned())), None, refused)
     }
 
     /// The scan that lists all users, each of whose mailboxes is then read.
     ///
     /// # Errors
     /// [`NotLocated`], when something besides the user is missing.
-    pub(super) fn every_user(self) -> Result<(Scan, Vec<&'static str>), NotLocated> {
+    pub(super) fn every_user(self) -> Result<Scan, NotLocated> {
         // What is missing for one user is missing for all, and is known before anything is sent.
         let refused = Refused::Fails(&[]);
-        let (_, used) = self.scan(Some(&Owner::User("somebody".to_owned())), None, refused)?;
+        self.scan(Some(&Owner::User("somebody".to_owned())), None, refused)?;
         let options = Options { select: vec!["id".to_owned()], top: Some(999), ..Options::default() };
-        let scan = Scan {
+        Ok(Scan {
             request: options.request("users", None),
+            owner: None,
             places: Arc::new([]),
             rows: None,
             refused: Refused::Fails(&[]),
             then: Then::EachUser(Arc::new(self)),
-        };
-        Ok((scan, used))
+        })
     }
 }
 
@@ -209,39 +219,6 @@ pub(super) fn select_property(select: &mut Vec<String>, column: &Column) {
     {
         select.push(top.clone());
     }
-}
-
-/// The `$top` of a collection: the largest page the resource and the connection take, and no more rows than wanted.
-/// One row more than a cap of the connection is asked for, to know whether the cap cut anything.
-pub(super) fn top(
-    largest: Option<u32>,
-    connection: &Connection,
-    request: &QueryRequest,
-    skipped_by_agent: u64,
-    residual: bool,
-) -> Option<u64> {
-    let page = match (largest, connection.page_size) {
-        (Some(largest), Some(size)) => largest.min(size),
-        (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => return None,
-    };
-    let wanted = match request.limit {
-        Some(limit) => Some(limit),
-        None => connection.max_rows.map(|rows| rows.saturating_add(1)),
-    };
-    let wanted = wanted.filter(|_| !residual).map(|rows| rows.saturating_add(skipped_by_agent));
-    Some(u64::from(page).min(wanted.unwrap_or(u64::MAX)).max(1))
-}
-
-/// Whether the first page holds all rows that the caller wants.
-pub(super) fn one_page(
-    top: Option<u64>,
-    request: &QueryRequest,
-    skipped_by_agent: u64,
-    residual: bool,
-) -> bool {
-    let wanted = request.limit.map(|limit| limit.saturating_add(skipped_by_agent));
-    !residual && matches!((top, wanted), (Some(top), Some(wanted)) if wanted <= top)
 }
 
 /// Whether a directory query needs the advanced headers.

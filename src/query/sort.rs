@@ -1,16 +1,16 @@
 //! Puts rows in order when the service cannot: a heap of the wanted rows when there is a limit, else all of them up to a
-//! bound in bytes. Pure. Order: cells without value first, then by value, text without regard to case; rows that
-//! compare equal keep the order in which they came.
+//! bound in bytes. Pure. Order: cells without value first, then by value, texts by the rule of their column and local times
+//! as moments of the zone beside them; rows that compare equal keep the order in which they came.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use super::error::QueryError;
-use super::literal::moment;
+use super::moment::Moment;
 use super::plan::Cell;
 use super::residual::text;
-use crate::catalog::ColumnKind;
+use crate::catalog::{ColumnKind, TextComparison};
 
 /// The most bytes of rows that are held for sorting.
 pub(super) const MOST_BYTES: usize = 24 * 1024 * 1024;
@@ -26,6 +26,10 @@ pub struct SortKey {
     pub cell: Cell,
     /// The type of its cells.
     pub kind: ColumnKind,
+    /// How its texts are compared.
+    pub text: TextComparison,
+    /// Where the time zone of its local times is.
+    pub zone: Option<Cell>,
     /// Largest first.
     pub descending: bool,
 }
@@ -37,19 +41,24 @@ enum Value {
     Truth(bool),
     Whole(i64),
     Number(f64),
-    Moment(jiff::Timestamp),
+    Moment(Moment),
     Text(Box<str>),
 }
 
 impl Value {
-    fn read(kind: ColumnKind, cell: Option<&[u8]>) -> Self {
-        let Some(cell) = cell.filter(|cell| *cell != b"null") else { return Self::Nothing };
-        let text_value = || Self::Text(text(cell).to_lowercase().into_boxed_str());
-        match (cell, kind) {
+    fn read<'row>(key: &SortKey, cell: &impl Fn(Cell) -> Option<&'row [u8]>) -> Self {
+        let there = |at: Cell| cell(at).filter(|cell| *cell != b"null");
+        let Some(cell) = there(key.cell) else { return Self::Nothing };
+        let text_value = || Self::Text(key.text.key(&text(cell)).into());
+        if let Some(zone) = key.zone {
+            let zone = there(zone).map(text).unwrap_or_default();
+            return Moment::in_zone(&text(cell), &zone).map_or_else(text_value, Self::Moment);
+        }
+        match (cell, key.kind) {
             (b"true", _) => Self::Truth(true),
             (b"false", _) => Self::Truth(false),
             ([b'"', ..], ColumnKind::DateTime | ColumnKind::Any) => {
-                moment(&text(cell)).map_or_else(text_value, Self::Moment)
+                Moment::parse(&text(cell)).map_or_else(text_value, Self::Moment)
             }
             ([b'-' | b'0'..=b'9', ..], _) => {
                 let raw = String::from_utf8_lossy(cell);
@@ -163,7 +172,7 @@ impl Sorter {
         most: u64,
         write: impl FnOnce() -> Result<Vec<u8>, QueryError>,
     ) -> Result<(), QueryError> {
-        let key = |key: &SortKey| (Value::read(key.kind, cell(key.cell)), key.descending);
+        let key = |key: &SortKey| (Value::read(key, &cell), key.descending);
         let key = self.keys.iter().map(key).collect();
         let mut waiting = Waiting { key, arrived: self.arrived, row: Box::default() };
         self.arrived += 1;

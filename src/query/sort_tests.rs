@@ -4,7 +4,14 @@
 use super::*;
 
 fn key(kind: ColumnKind, slot: usize, descending: bool) -> SortKey {
-    SortKey { name: format!("c{slot}"), cell: Cell::Slot(slot), kind, descending }
+    SortKey {
+        name: format!("c{slot}"),
+        cell: Cell::Slot(slot),
+        kind,
+        text: TextComparison::CaseInsensitive,
+        zone: None,
+        descending,
+    }
 }
 
 fn sorted(keys: Vec<SortKey>, rows: &[&[Option<&str>]], most: u64) -> Vec<usize> {

@@ -8,7 +8,7 @@ use super::literal::Literal;
 use super::odata::{Joined, MOST_ALTERNATIVES, Pushed, push};
 use super::plan::QUERY;
 use super::tree::Tree;
-use crate::catalog::Home;
+use crate::catalog::{Home, TextComparison};
 
 /// The longest `$filter` sent, percent-encoded. Front doors and proxies take URLs of some 8 KiB, paths and `$select`
 /// included; Outlook's own bound is not documented.
@@ -44,6 +44,9 @@ pub(super) fn split(conjuncts: Vec<Tree>, home: Home) -> Split {
             && let Some(mut chunks) = chunks(&tree, home)
         {
             length += chunks.iter().map(Filter::length).max().unwrap_or(0);
+            if chunks.iter().any(|chunk| !chunk.pushed.exact) {
+                split.residual.push(tree);
+            }
             match chunks.len() {
                 // The values were the same ones over and over.
                 1 => split.filters.append(&mut chunks),
@@ -100,10 +103,22 @@ fn chunks(tree: &Tree, home: Home) -> Option<Vec<Filter>> {
     if values.len() <= MOST_ALTERNATIVES {
         return None;
     }
-    // Services compare text without regard to case: the same value twice would bring its rows twice.
+    // A row that fulfils two of the lists would come twice: of a collection, several members can be wanted, and a local
+    // time is asked for no closer than a day.
+    if column.members.is_some() || column.zone.is_some() {
+        return None;
+    }
+    let key = |value: &Literal| match value {
+        Literal::Text(text) => column.text.key(text).into_owned(),
+        other => other.odata(),
+    };
+    let folded = |value: &&Literal| value.odata().to_lowercase();
     let mut seen = std::collections::HashSet::new();
-    let values: Vec<&Literal> =
-        values.iter().filter(|value| seen.insert(value.odata().to_lowercase())).collect();
+    let mut values: Vec<&Literal> = values.iter().filter(|value| seen.insert(key(value))).collect();
+    if column.text == TextComparison::Exact {
+        // Identifiers that differ by case stay in one list, because the service may take them for the same.
+        values.sort_by_cached_key(folded);
+    }
     let chunk = |values: &[&Literal]| {
         let values = values.iter().map(|value| (*value).clone()).collect();
         conjunct(
@@ -113,6 +128,18 @@ fn chunks(tree: &Tree, home: Home) -> Option<Vec<Filter>> {
     };
     let most = values.iter().filter_map(|value| chunk(&[value])).map(|filter| filter.length()).max()?;
     let size = (LONGEST_FILTER * 2 / 3 / most.max(1)).clamp(1, MOST_ALTERNATIVES);
-    let filters = values.chunks(size).map(chunk).collect::<Option<Vec<_>>>()?;
-    filters.iter().all(|filter| filter.pushed.exact && filter.length() <= LONGEST_FILTER).then_some(filters)
+    let (mut filters, mut list) = (Vec::new(), Vec::new());
+    for same in values.chunk_by(|one, other| folded(one) == folded(other)) {
+        if !list.is_empty() && list.len() + same.len() > size {
+            filters.push(chunk(&std::mem::take(&mut list))?);
+        }
+        list.extend(same);
+    }
+    filters.push(chunk(&list)?);
+    let sure = |filter: &Filter| filter.pushed.exact || column.text == TextComparison::Exact;
+    filters.iter().all(|filter| sure(filter) && filter.length() <= LONGEST_FILTER).then_some(filters)
 }
+
+#[cfg(test)]
+#[path = "split_tests.rs"]
+mod tests;

@@ -175,8 +175,19 @@ impl RowStream {
             Some(reason) => End::incomplete(reason),
             None => end,
         };
+        let findings = self.pipeline.findings();
+        if let Some(reason) = findings.reason().filter(|_| end.complete) {
+            end.complete = false;
+            end.reason = Some(reason);
+        }
         end.notes.extend(skipped.note());
+        end.notes.extend(findings.note());
         end
+    }
+
+    /// A column of a condition that no row so far has, not even as null.
+    pub fn compared_with_nothing(&self) -> Option<&str> {
+        self.pipeline.findings().compared_with_nothing()
     }
 
     async fn next_batch(&mut self) -> Result<Option<Fed>, QueryError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::error::QueryError;
-use super::literal::moment;
+use super::moment::Moment;
 use super::request::{Condition, Operator};
 use crate::catalog::Range;
 use crate::clock::Timestamp;
@@ -17,8 +17,8 @@ const DEFAULT_DAYS: u64 = 30;
 /// The two ends, as far as they are given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TimeRange {
-    start: Option<jiff::Timestamp>,
-    end: Option<jiff::Timestamp>,
+    start: Option<Moment>,
+    end: Option<Moment>,
 }
 
 impl TimeRange {
@@ -62,14 +62,12 @@ impl TimeRange {
         now: Timestamp,
     ) -> Result<(Vec<(&'static str, String)>, String), QueryError> {
         let days = Duration::from_secs(DEFAULT_DAYS * 86_400);
-        let now = jiff::Timestamp::from_second(now.as_seconds()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        let before = |moment: jiff::Timestamp| moment.checked_sub(days).unwrap_or(jiff::Timestamp::MIN);
-        let after = |moment: jiff::Timestamp| moment.checked_add(days).unwrap_or(jiff::Timestamp::MAX);
+        let now = Moment::from_second(now.as_seconds());
         let (start, end, given) = match (self.start, self.end) {
             (Some(start), Some(end)) => (start, end, true),
-            (Some(start), None) => (start, after(start), false),
-            (None, Some(end)) => (before(end), end, false),
-            (None, None) => (before(now), now, false),
+            (Some(start), None) => (start, start.after(days), false),
+            (None, Some(end)) => (end.before(days), end, false),
+            (None, None) => (now.before(days), now, false),
         };
         if end < start {
             let message =
@@ -88,11 +86,7 @@ impl TimeRange {
     }
 }
 
-fn set(
-    end: &mut Option<jiff::Timestamp>,
-    condition: &Condition,
-    value: jiff::Timestamp,
-) -> Result<(), QueryError> {
+fn set(end: &mut Option<Moment>, condition: &Condition, value: Moment) -> Result<(), QueryError> {
     if end.replace(value).is_some() {
         let field = condition.field.trim();
         let message = format!(
@@ -104,16 +98,10 @@ fn set(
 }
 
 /// A moment; `2026/01/31` and a date and time without offset are known too, and mean UTC.
-fn read(condition: &Condition, value: &Value) -> Result<jiff::Timestamp, QueryError> {
+fn read(condition: &Condition, value: &Value) -> Result<Moment, QueryError> {
     let field = condition.field.trim();
     let text = value.as_str().map(|text| text.trim().replace('/', "-"));
-    let found = text.as_deref().and_then(|text| {
-        let without_offset = || {
-            let civil: jiff::civil::DateTime = text.parse().ok()?;
-            format!("{civil}Z").parse().ok()
-        };
-        moment(text).or_else(without_offset)
-    });
+    let found = text.as_deref().and_then(Moment::in_utc);
     found.ok_or_else(|| {
         let given = crate::error::clean_foreign_text(&value.to_string());
         let message = format!(

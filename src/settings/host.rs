@@ -19,7 +19,7 @@ pub trait Host {
     /// The contents of a private file, without the newline at its end.
     ///
     /// # Errors
-    /// When it is missing, too large, not text, or readable by others.
+    /// When it is missing, too large, not text, empty or only white space, or readable by others.
     fn secret_file(&self, path: &Path) -> Result<Secret, String>;
 
     /// A systemd credential: a file of that name in `$CREDENTIALS_DIRECTORY`.
@@ -31,7 +31,7 @@ pub trait Host {
     /// An environment variable.
     ///
     /// # Errors
-    /// When it is not set.
+    /// When it is not set, empty or only white space.
     fn environment(&self, name: &str) -> Result<Secret, String>;
 
     /// Whether the agent may make files in that folder. Nothing is written to find out.
@@ -133,12 +133,19 @@ impl Host for ThisHost {
     }
 
     fn environment(&self, name: &str) -> Result<Secret, String> {
-        (self.environment)(name).map(Secret::from).ok_or_else(|| {
+        let text = (self.environment)(name).ok_or_else(|| {
             format!(
                 "Environment variable '{}' is not set. Set it for the agent's process.",
                 name.escape_debug()
             )
-        })
+        })?;
+        if text.trim().is_empty() {
+            return Err(format!(
+                "Environment variable '{}' is empty. Put the secret into it for the agent's process.",
+                name.escape_debug()
+            ));
+        }
+        Ok(Secret::from(text))
     }
 
     fn check_writable_folder(&self, folder: &Path) -> Result<(), String> {
@@ -175,7 +182,7 @@ fn into_secret(bytes: Vec<u8>, path: &Path) -> Result<Secret, String> {
     while text.ends_with(['\n', '\r']) {
         text.pop();
     }
-    if text.is_empty() {
+    if text.trim().is_empty() {
         return Err(format!("{}: empty. Put the secret into it.", path.display()));
     }
     Ok(Secret::new(text))
@@ -206,8 +213,13 @@ mod tests {
         assert!(host.secret_file(Path::new("token")).unwrap_err().contains("absolute"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(host.secret_file(&path).unwrap_err().contains("chmod 600"));
-        files::write_private(&path, b"\n").unwrap();
-        assert!(host.secret_file(&path).unwrap_err().contains("empty"));
+        for blank in ["", "\n", " \t\r\n"] {
+            files::write_private(&path, blank.as_bytes()).unwrap();
+            assert!(host.secret_file(&path).unwrap_err().contains("empty"));
+            assert!(host.credential("token").unwrap_err().contains("empty"));
+            let host = ThisHost::with_environment(move |_| Some(blank.to_owned()));
+            assert!(host.environment("X").unwrap_err().contains("'X' is empty"));
+        }
         assert!(
             ThisHost::with_environment(|_| None).credential("token").unwrap_err().contains("LoadCredential")
         );

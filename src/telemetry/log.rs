@@ -34,6 +34,12 @@ pub struct LogSettings {
 pub struct LogHandle(reload::Handle<EnvFilter, Registry>);
 
 impl LogHandle {
+    /// A handle whose log nobody reads.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Self {
+        Self(reload::Layer::new(EnvFilter::new("off")).1)
+    }
+
     /// Takes a new filter over at once.
     ///
     /// # Errors

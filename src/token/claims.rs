@@ -33,6 +33,9 @@ pub struct TokenClaims {
     pub issued_at: Option<Timestamp>,
     /// `upn`, else `preferred_username` or `unique_name`: the account that signed in, as people know it.
     pub account: Option<String>,
+    /// `oid`: the object id of the account.
+    #[serde(skip)]
+    pub object_id: Option<String>,
     /// `aud`: whom the token is for.
     pub audience: Option<String>,
     /// `scp`: what a signed-in user's token may do.
@@ -69,6 +72,7 @@ pub fn read_claims(token: &str) -> Option<TokenClaims> {
         expires_at: claims.get("exp").and_then(instant),
         issued_at: claims.get("iat").and_then(instant),
         account: ["upn", "preferred_username", "unique_name"].into_iter().find_map(text),
+        object_id: text("oid"),
         audience: text("aud"),
         scopes: words("scp"),
         roles: words("roles"),

@@ -226,6 +226,30 @@ async fn a_clock_that_goes_back_makes_no_token_immortal() {
     assert!(agent[0].current().is_none(), "an hour's token is handed out after an hour");
 }
 
+/// The clock is set back while Graph refuses one token after the other: the pace at which refusals are believed goes by the
+/// time that passes, not by the clock.
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_by_hours_leaves_refusals_believed() {
+    let (server, clock, places) =
+        (Server::new(Duration::from_millis(20)), Clock::simulated(NOW), Places::new(4));
+    let agent = agent(&server, &clock, &places, 1, 3600);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let refused = async || {
+        let seen = agent[0].status().token_generation;
+        agent[0].renew(seen, None, Duration::from_secs(5)).await
+    };
+    let mut believed = 0;
+    while refused().await.is_ok() {
+        believed += 1;
+        assert!(believed < 50, "refusals are believed in bounded number");
+    }
+    clock.set(clock.now().minus(3 * HOUR));
+    // The task notices the step and fetches a token with dates of this clock; after that, one refusal every half minute.
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let got = refused().await;
+    assert!(got.is_ok(), "{got:?}");
+}
+
 /// Row 22, between tenants of one host: the hanging tenant has twenty connections, and everybody needs a token now.
 #[tokio::test(start_paused = true)]
 async fn a_tenant_that_hangs_delays_no_other_tenant() {

@@ -265,7 +265,7 @@ impl Keeper {
                 self.tasks.spawn(fixed::run(Arc::clone(&shared), given, minimum, metrics, stop.clone()));
                 true
             }
-            TokenPlan::Kept(plan) => match self.transports.client(connection) {
+            TokenPlan::Kept(plan) => match self.transports.token_client(connection) {
                 Err(why) => self.refuse(&shared, "configuration_refused", why),
                 Ok(http) => {
                     let context = Arc::new(Context {

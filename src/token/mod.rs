@@ -30,6 +30,7 @@ mod succession;
 mod task;
 mod transaction;
 pub mod transport;
+mod turn;
 mod wants;
 mod watching;
 

@@ -52,7 +52,13 @@ pub(super) async fn open(context: Arc<Context>, stop: CancellationToken) -> Resu
     if !is_unclaimed && !counts(&context, &newest) {
         return Ok(newest.into());
     }
-    let lock = match store.lock().await {
+    let stopping = || StoreError::Busy("The connection changed or the agent is stopping.".to_owned());
+    let locked = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Err(stopping()),
+        locked = store.lock() => locked,
+    };
+    let lock = match locked {
         Ok(lock) => Some(lock),
         Err(error @ (StoreError::Failed { .. } | StoreError::Corrupt(_))) => {
             // Reading works and shows nothing newer, so the drop-in's tokens can be served; `commit` keeps them as owed.
@@ -64,7 +70,7 @@ pub(super) async fn open(context: Arc<Context>, stop: CancellationToken) -> Resu
     // A newer version of this connection may have been waiting for the same lock with newer tokens; whoever has been
     // replaced must not put its own in their place.
     if stop.is_cancelled() {
-        return Err(StoreError::Busy("The connection changed or the agent is stopping.".to_owned()));
+        return Err(stopping());
     }
     let in_store = store.read(lock.is_some()).await?;
     let newest = store.newest();

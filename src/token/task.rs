@@ -18,7 +18,8 @@ use super::model::{AccessToken, TokenError, TokenFailure};
 use super::opening::{self, Opened};
 use super::state::{CLOCK_STEP, Cause, Held, IllegalMove, TokenState, backoff};
 use super::store::{Committed, StoreError, StoreVersion, Stored};
-use super::transaction::{self, Ask, Context, Finished, Settled, Turn};
+use super::transaction::{self, Ask, Context, Finished, Settled};
+use super::turn::{Turn, while_quick};
 
 /// How often a refused store is looked at again: its repair is an operator's work of minutes.
 pub(super) const STORE_RETRY: Duration = Duration::from_secs(60);
@@ -207,11 +208,11 @@ impl ConnectionTask {
                 let stop = self.stop.clone();
                 self.fly(0, async move {
                     // Never closed. A stop lets all through, so that a stopping agent does not wait for the queue.
-                    let _permit = tokio::select! {
-                        permit = openings.acquire() => permit.ok(),
+                    let mut permit = tokio::select! {
+                        permit = openings.acquire_owned() => permit.ok(),
                         () = stop.cancelled() => return Done::Left,
                     };
-                    Done::Opened(opening::open(context, stop).await)
+                    Done::Opened(while_quick(&mut permit, opening::open(context, stop)).await)
                 });
             }
             return;
@@ -246,7 +247,7 @@ impl ConnectionTask {
         if !self.state.may_begin(now, cause) {
             return false;
         }
-        if !wants.may_spend(now.as_seconds()) {
+        if !wants.may_spend(tokio::time::Instant::now()) {
             let ticket = wants.refuse_all();
             drop(wants);
             self.tell_refused_tokens(now, ticket);

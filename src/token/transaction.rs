@@ -7,9 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
-
 use crate::clock::{Clock, Timestamp};
 use crate::connection::Connection;
 use crate::secret::{Secret, hex};
@@ -20,17 +17,15 @@ use super::answer::{Denial, NewTokens, Outcome};
 use super::claims::read_claims;
 use super::endpoint::{self, ClientIdentity};
 use super::model::{TokenFailure, TokenGeneration};
-use super::places::{Place, Seat};
+use super::places::Seat;
 use super::plan::{ANY_TENANT, Grant, KeptPlan};
 use super::proof::ClientProof;
 use super::state;
 use super::store::{
     Committed, DeniedMarker, Lineage, OpenStore, StoreError, StoreLock, Stored, StoredAccess, seeds,
 };
+use super::turn::{NoTurn, Standing, Turn};
 use super::{advice, chance};
-
-/// The longest wait for a turn: ten thousand connections behind a server that answers in a third of a second.
-const LONGEST_QUEUE: Duration = Duration::from_secs(15 * 60);
 
 /// Everything a transaction needs; shared by all transactions of one connection version.
 #[derive(Debug)]
@@ -59,16 +54,6 @@ pub(super) struct Ask {
     pub(super) claims: Option<String>,
     /// A person asked: a refresh token that was refused before is sent once more.
     pub(super) operator: bool,
-}
-
-/// How a refresh waits for its turn. Nothing has been sent or locked by then, so a stop ends the wait.
-#[derive(Clone, Debug)]
-pub(super) struct Turn {
-    pub(super) stop: CancellationToken,
-    /// A caller is waiting for the token.
-    pub(super) urgent: bool,
-    /// Told when a caller begins to wait later.
-    pub(super) hurry: Arc<Notify>,
 }
 
 /// How a transaction ended.
@@ -108,12 +93,11 @@ pub(super) struct Finished {
 /// One refresh of the tokens known so far.
 pub(super) async fn refresh(context: Arc<Context>, known: Arc<Stored>, ask: Ask, turn: Turn) -> Finished {
     let mut clock_skew = None;
-    // Before the lock: others of the same store must not wait for this agent's queue.
-    let _place = match context.place(&turn).await {
-        Ok(place) => place,
-        Err(settled) => return Finished { settled, clock_skew },
+    let mut standing = match Standing::in_line(&context.seat, turn).await {
+        Ok(standing) => standing,
+        Err(why) => return Finished { settled: context.no_turn(why), clock_skew },
     };
-    let settled = match context.transact(&known, &ask, &mut clock_skew).await {
+    let settled = match context.transact(&known, &ask, &mut clock_skew, &mut standing).await {
         Ok(settled) => settled,
         Err(error) => context.store_trouble(&error),
     };
@@ -129,21 +113,15 @@ struct Held<'a> {
 }
 
 impl Context {
-    /// A place at the token server, when it is this connection's turn.
-    async fn place(&self, turn: &Turn) -> Result<Place, Settled> {
-        let hurried = async {
-            turn.hurry.notified().await;
-            self.seat.place(true).await
+    fn no_turn(&self, why: NoTurn) -> Settled {
+        let (code, message) = match why {
+            NoTurn::Stopping => ("stopping", "The connection changed or the agent is stopping."),
+            NoTurn::Busy => (
+                "endpoint_busy",
+                "Too many token requests to the same server are waiting for an answer. Nothing needs to be done; the agent tries again.",
+            ),
         };
-        let busy = "Too many token requests to the same server are waiting for an answer. Nothing needs to be done; the agent tries again.";
-        let (code, message) = tokio::select! {
-            biased;
-            () = turn.stop.cancelled() => ("stopping", "The connection changed or the agent is stopping."),
-            place = self.seat.place(turn.urgent) => return Ok(place),
-            place = hurried, if !turn.urgent => return Ok(place),
-            () = tokio::time::sleep(LONGEST_QUEUE) => ("endpoint_busy", busy),
-        };
-        Err(Settled::TryLater { after: None, failure: self.failure(code, message) })
+        Settled::TryLater { after: None, failure: self.failure(code, message) }
     }
 
     async fn transact(
@@ -151,8 +129,13 @@ impl Context {
         known: &Arc<Stored>,
         ask: &Ask,
         skew: &mut Option<i64>,
+        standing: &mut Standing<'_>,
     ) -> Result<Settled, StoreError> {
-        let lock = match self.store.lock().await {
+        let locked = match standing.wait(self.store.lock()).await {
+            Ok(locked) => locked,
+            Err(why) => return Ok(self.no_turn(why)),
+        };
+        let lock = match locked {
             Ok(lock) => Some(lock),
             // A full or read-only disk keeps every process of this machine from committing, so nobody can be
             // overtaken; going on from memory keeps the connection alive until the disk is repaired.
@@ -164,7 +147,7 @@ impl Context {
             }
             Err(error) => return Err(error),
         };
-        let in_store = match self.store.read(lock.is_some()).await {
+        let in_store = match standing.work(self.store.read(lock.is_some())).await {
             // Nobody can get at the store, so nothing newer is there.
             Err(StoreError::Failed { nobody_can_write: true, .. }) if lock.is_none() => 0,
             other => other?,
@@ -174,7 +157,7 @@ impl Context {
         if !current.has_the_tokens_of(known) && ask.claims.is_none() && self.is_usable(&current) {
             return Ok(Settled::Superseded(current));
         }
-        self.ask_the_server(current, Held { lock: lock.as_ref(), in_store }, ask, skew).await
+        self.ask_the_server(current, Held { lock: lock.as_ref(), in_store }, ask, skew, standing).await
     }
 
     async fn ask_the_server(
@@ -183,6 +166,7 @@ impl Context {
         held: Held<'_>,
         ask: &Ask,
         skew: &mut Option<i64>,
+        standing: &mut Standing<'_>,
     ) -> Result<Settled, StoreError> {
         let lock = held.lock;
         // Fixed before the request: a sibling that commits meanwhile gets the same number, and is not overwritten.
@@ -193,9 +177,14 @@ impl Context {
                 continue;
             }
             let asked_at = self.clock.now();
-            let outcome = match self.exchange(grant, &current, lock, ask, skew).await {
+            let exchanged = self.exchange(grant, &current, lock, ask, skew, standing).await;
+            standing.answered();
+            let outcome = match exchanged {
                 Ok(outcome) => outcome,
-                Err(settled) => return Ok(settled),
+                Err(settled) => {
+                    self.note_refusal(held, &current, refused.is_some()).await;
+                    return Ok(settled);
+                }
             };
             match outcome {
                 Outcome::Refreshed(tokens) => {
@@ -210,7 +199,10 @@ impl Context {
                         Committed::Overtaken(stored) => Settled::Superseded(stored),
                     });
                 }
-                Outcome::TryLater { after, failure } => return Ok(Settled::TryLater { after, failure }),
+                Outcome::TryLater { after, failure } => {
+                    self.note_refusal(held, &current, refused.is_some()).await;
+                    return Ok(Settled::TryLater { after, failure });
+                }
                 Outcome::Denied(mut denial) => {
                     if grant == Grant::AuthorizationCode && denial.needs_sign_in {
                         denial.failure.message = advice::verifier_refused(&self.connection.name);
@@ -256,8 +248,10 @@ impl Context {
         lock: Option<&StoreLock>,
         ask: &Ask,
         skew: &mut Option<i64>,
+        standing: &mut Standing<'_>,
     ) -> Result<Outcome, Settled> {
         if grant == Grant::ManagedIdentity {
+            standing.may_send().await.map_err(|why| self.no_turn(why))?;
             let (bound, claims) = (self.refresh.request_timeout, ask.claims.as_deref());
             return Ok(self
                 .proof
@@ -286,12 +280,13 @@ impl Context {
         if grant == Grant::AuthorizationCode {
             endpoint::add(&mut form, &[("redirect_uri", self.connection.auth.sign_in.callback.as_str())]);
         }
-        let proven =
-            self.proof.add_to_form(form, &self.connection, &client.client_id, &url, &self.clock).await;
+        let proof = self.proof.add_to_form(form, &self.connection, &client.client_id, &url, &self.clock);
+        let proven = standing.work(proof).await;
         let form = proven.map_err(|failure| {
             let denial = Denial { needs_sign_in: false, failure, suberror: None, claims: None };
             Settled::Denied { denial, stored: Arc::new(current.clone()) }
         })?;
+        standing.may_send().await.map_err(|why| self.no_turn(why))?;
         // A lease that ends while the answer is on its way lets a sibling send the same refresh token. This process may
         // have stood still since it took the lease (SIGSTOP, a suspended machine), so it is looked at last of all.
         if let Some(left) = lock.and_then(StoreLock::time_left)
@@ -322,11 +317,19 @@ impl Context {
 
     /// Records the refusal; if that fails, a restart asks the server once more, which does no harm.
     async fn denied(&self, held: Held<'_>, current: Arc<Stored>, denial: Denial) -> Settled {
+        self.note_refusal(held, &current, true).await;
+        Settled::Denied { denial, stored: current }
+    }
+
+    /// Records that a grant was refused, also when the next grant could not be asked for: a refused token is not sent again.
+    async fn note_refusal(&self, held: Held<'_>, current: &Arc<Stored>, refused: bool) {
         let worth_recording = current.denied.is_some() || self.plan.verifier.is_some();
-        if worth_recording && let Err(error) = self.store.note(held.lock, held.in_store, &current).await {
+        if refused
+            && worth_recording
+            && let Err(error) = self.store.note(held.lock, held.in_store, current).await
+        {
             tracing::warn!(connection = %self.connection.name, %error, "The refusal could not be recorded in the store.");
         }
-        Settled::Denied { denial, stored: current }
     }
 
     pub(super) fn next(

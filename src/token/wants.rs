@@ -1,6 +1,8 @@
 //! What callers want of a connection's task, merged: any number of callers come to at most one token request.
 //! Holds no token, and decides nothing about time except how often Graph's refusals are believed.
 
+use tokio::time::Instant;
+
 use super::model::TokenGeneration;
 use super::transaction::Ask;
 
@@ -26,7 +28,8 @@ pub(super) struct Wants {
     answered: Option<(String, u64, Option<TokenGeneration>)>,
     tickets: u64,
     spent: u32,
-    refilled_at: i64,
+    /// By the clock that nobody sets: one that is set back by hours must not make Graph's refusals go unheard for hours.
+    refilled_at: Option<Instant>,
 }
 
 /// A wish to act on.
@@ -84,15 +87,16 @@ impl Wants {
         self.operator
     }
 
-    /// Whether a wish that comes from a refused token may be acted on at second `now`.
-    pub(super) fn may_spend(&mut self, now: i64) -> bool {
+    /// Whether a wish that comes from a refused token may be acted on `now`.
+    pub(super) fn may_spend(&mut self, now: Instant) -> bool {
         if self.operator || self.refused.is_none() {
             return true;
         }
-        let refills = now.saturating_sub(self.refilled_at).max(0) / REFILL_SECONDS;
+        let since = now.saturating_duration_since(*self.refilled_at.get_or_insert(now));
+        let refills = since.as_secs() / REFILL_SECONDS.unsigned_abs();
         if refills > 0 {
             self.spent = self.spent.saturating_sub(u32::try_from(refills).unwrap_or(u32::MAX));
-            self.refilled_at = now;
+            self.refilled_at = Some(now);
         }
         if self.spent >= BURST {
             return false;
@@ -150,15 +154,16 @@ mod tests {
     #[test]
     fn graphs_refusals_are_believed_in_bounded_number() {
         let mut wants = Wants::default();
-        let mut believed = 0;
+        let (mut believed, now) = (0, Instant::now());
         for _ in 0..100 {
             wants.add(Some(1), None, false);
-            believed += u32::from(wants.may_spend(1000));
+            believed += u32::from(wants.may_spend(now));
         }
         assert_eq!(believed, BURST);
-        assert!(wants.may_spend(1000 + REFILL_SECONDS));
-        assert!(!wants.may_spend(1000 + REFILL_SECONDS));
+        let later = now + std::time::Duration::from_secs(REFILL_SECONDS.unsigned_abs());
+        assert!(wants.may_spend(later));
+        assert!(!wants.may_spend(later));
         wants.add(None, None, true);
-        assert!(wants.may_spend(1000 + REFILL_SECONDS), "a person may always");
+        assert!(wants.may_spend(later), "a person may always");
     }
 }

@@ -247,3 +247,159 @@ async fn settings_location_needs_local_files_and_an_owner() {
     assert_eq!(agent.state_of("one").await, "ok");
     assert_eq!(agent.stop(), 0);
 }
+
+/// A user namespace in which nobody may make an inotify instance; the shell becomes the agent.
+const WITHOUT_INOTIFY: [&str; 5] =
+    ["unshare", "-Ur", "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\""];
+
+/// How many edits: `O365_AGENT_EDITS=2000` is the full size. There are five edits to a file.
+fn edits() -> u64 {
+    std::env::var("O365_AGENT_EDITS").ok().and_then(|count| count.parse().ok()).unwrap_or(200)
+}
+
+fn random(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}
+
+/// An edit: which file, what is there now (nothing: it was removed), and when that was done.
+type Edit = (String, Option<String>, Instant);
+
+/// Saves one file in one of the ways in which files are saved, and says what is there.
+fn edit(folder: &std::path::Path, name: &str, number: u64, way: u64) -> Option<String> {
+    let path = folder.join(format!("{name}.yaml"));
+    let text = format!(
+        "connections:\n  {name}:\n    AuthScheme: AzureAD\n    InitiateOAuth: OFF\n    OAuthAccessToken: opaque\n    MaxRows: {}\n",
+        number + 1
+    );
+    match way % 8 {
+        0 => {
+            let _it_may_be_gone_already = std::fs::remove_file(&path);
+            return None;
+        }
+        1 | 2 => {
+            let other = folder.join(format!(".{name}.new"));
+            std::fs::write(&other, &text).unwrap();
+            std::fs::rename(&other, &path).unwrap();
+        }
+        3 => {
+            let _it_may_be_gone_already = std::fs::remove_file(&path);
+            std::fs::write(&path, &text).unwrap();
+        }
+        4 => {
+            // Two halves, of which the first alone is a good file with another meaning.
+            let (start, rest) = text.split_at(text.find("    MaxRows").unwrap());
+            let mut file = std::fs::File::create(&path).unwrap();
+            std::io::Write::write_all(&mut file, start.as_bytes()).unwrap();
+            std::thread::sleep(Duration::from_millis(7)); // this is the slow writer, not a wait for the agent
+            std::io::Write::write_all(&mut file, rest.as_bytes()).unwrap();
+        }
+        _ => std::fs::write(&path, &text).unwrap(),
+    }
+    Some(sha256(text.as_bytes()))
+}
+
+/// Edits at random instants; every one is in force within the bound, unless it was overwritten before that. The longest
+/// wait.
+async fn every_edit_is_live(agent: &crate::support::Agent, spread: Duration, bound: Duration) -> Duration {
+    let (count, folder) = (edits(), agent.drop_in_directory());
+    let (tell, told) = std::sync::mpsc::channel::<Edit>();
+    let writer = std::thread::spawn(move || {
+        let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+        let longest_pause = 2 * spread.as_micros() as u64 / count;
+        for number in 0..count {
+            // The random instants themselves, not a wait for the agent.
+            std::thread::sleep(Duration::from_micros(random(&mut seed) % longest_pause));
+            let name = format!("c{:03}", random(&mut seed) % (count / 5));
+            let there = edit(&folder, &name, number, random(&mut seed) >> 7);
+            tell.send((name, there, Instant::now())).unwrap();
+        }
+    });
+    let mut waiting = std::collections::BTreeMap::<String, (Option<String>, Instant)>::new();
+    let (mut longest, mut live, mut overwritten) = (Duration::ZERO, 0, 0);
+    loop {
+        let over = writer.is_finished();
+        for (name, there, at) in told.try_iter() {
+            overwritten += u64::from(waiting.insert(name, (there, at)).is_some());
+        }
+        if over && waiting.is_empty() {
+            break;
+        }
+        let listed = agent.get("/v1/agent").await.expect(200);
+        let now = Instant::now();
+        let in_force: std::collections::BTreeMap<String, String> = listed["dropIns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| {
+                let path = std::path::Path::new(file["file"].as_str().unwrap()).to_owned();
+                let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                (name, file["sha256"].as_str().unwrap_or_default().to_owned())
+            })
+            .collect();
+        waiting.retain(|name, (there, at)| {
+            let waited = now.duration_since(*at);
+            let is_live = in_force.get(name) == there.as_ref();
+            if is_live {
+                longest = longest.max(waited);
+                live += 1;
+            } else {
+                assert!(waited <= bound, "{name}: {there:?} is not in force after {waited:?}");
+            }
+            !is_live
+        });
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    writer.join().unwrap();
+    assert_eq!(live + overwritten, count, "every edit is accounted for");
+    eprintln!(
+        "{count} edits of {} files: {live} live, {overwritten} overwritten before; the longest wait {longest:?}",
+        count / 5
+    );
+    longest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edits_at_random_instants_are_live_in_two_seconds() {
+    let agent = Setup::new().conf("[Logging]\nFormat=json\nLevel=info\n").start();
+    let longest = every_edit_is_live(&agent, Duration::from_millis(edits() * 10), live_within()).await;
+    assert!(longest <= live_within(), "{longest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_inotify_edits_are_live_in_a_minute() {
+    let may = Command::new("unshare").args(["-Ur", "true"]).status();
+    if !may.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: user namespaces are not to be had here");
+        return;
+    }
+    let setup = Setup::new();
+    let conf = "[Logging]\nFormat=json\nLevel=info\n";
+    let agent = crate::support::Agent::spawn_through(&WITHOUT_INOTIFY, setup.path(), "state", conf, &[]);
+    assert!(agent.log().contains("cannot be watched"), "inotify was refused: {}", agent.log());
+    let strict = std::env::var_os("O365_AGENT_STRICT_TIMES").is_some();
+    let bound = Duration::from_secs(if strict { 60 } else { 70 });
+    let longest = every_edit_is_live(&agent, Duration::from_secs(2), bound).await;
+    assert!(longest <= bound, "{longest:?}");
+}
+
+/// A look that takes longer than an idle turn of the loop, as on a file system that is slow to answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_that_takes_seven_seconds_is_in_force_after_it() {
+    let agent = Setup::new().conf("[Logging]\nFormat=json\nLevel=info\n").start();
+    // A reading of the directory takes two of these calls.
+    let Some(slowed) = agent.slow_down("getdents64", Duration::from_millis(3500)).await else {
+        eprintln!("skipped: the agent cannot be traced here");
+        return;
+    };
+    let there = edit(&agent.drop_in_directory(), "slow", 1, 5).unwrap();
+    let saved = Instant::now();
+    eventually("the edit is in force", async || {
+        agent.get("/v1/agent").await.expect(200)["dropIns"][0]["sha256"] == there.as_str()
+    })
+    .await;
+    assert!(saved.elapsed() > Duration::from_secs(5), "the look was as slow as it should be");
+    drop(slowed);
+}

@@ -109,7 +109,9 @@ async fn systemd_hears_ready_after_the_first_load_and_stopping_at_the_end() {
     assert_eq!(agent.get("/readyz").await.text(), "ready\n");
     hear("WATCHDOG=1");
     assert_eq!(agent.stop(), 0);
-    hear("STOPPING=1");
+    // Drain, last answers, a token request and its storing, the last callers, and a margin: the defaults of the settings.
+    let stopping = hear("STOPPING=1");
+    assert!(stopping.contains("EXTEND_TIMEOUT_USEC=68000000\n"), "{stopping}");
 }
 
 #[tokio::test]
@@ -177,6 +179,60 @@ async fn a_stop_lets_a_running_refresh_commit() {
     let after = agent.get("/v1/connections/mail").await.json()["token"]["tokenGeneration"].as_u64().unwrap();
     assert_eq!(after, before + 1, "the answer that came after SIGTERM was kept");
     assert_eq!(sandbox.stats().token_posts, 1);
+}
+
+/// SIGTERM while a refresh waits for its store's lock: nothing is sent any more, and nothing is lost by it.
+#[tokio::test]
+async fn a_refresh_that_waits_for_a_lock_sends_nothing_after_sigterm() {
+    let sandbox = tenant();
+    let setup = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", ""));
+    let mut agent = crate::support::Agent::spawn(setup.path(), "state", "", &[]);
+    agent.await_state("mail", "ok").await;
+    let tokens = std::fs::read_dir(setup.path().join("state/tokens")).unwrap();
+    let lock = tokens.map(|entry| entry.unwrap().path()).find(|path| path.extension().unwrap() == "lock");
+    let lock = std::fs::File::options().write(true).open(lock.unwrap()).unwrap();
+    lock.lock().unwrap();
+    let request = crate::support::client()
+        .post(format!("{}/v1/connections/mail/refresh", agent.base))
+        .header("authorization", format!("Bearer {}", agent.token));
+    let caller = tokio::spawn(request.send());
+    agent.await_state("mail", "refreshing").await;
+    caller.abort();
+    agent.signal("TERM");
+    eventually("the stop has begun", async || agent.log().contains("A stop signal has come")).await;
+    lock.unlock().unwrap();
+    assert_eq!(agent.await_end(), 0);
+    assert_eq!(sandbox.stats().token_posts, 0, "a request that begins after SIGTERM may lose its answer");
+    assert!(agent.log().contains("everything was finished"));
+}
+
+/// A token request that outlasts its time is no orderly end, and the log does not call it one.
+#[tokio::test]
+async fn the_log_does_not_say_finished_when_token_work_was_not() {
+    let sandbox = tenant();
+    let setup = Setup::new().drop_in("m.yaml", &delegated(&sandbox, "mail", ""));
+    let conf = "[Refresh]\nRequestTimeoutSeconds=1\n[TokenStore]\nLockTimeoutSeconds=60\n";
+    let mut agent = crate::support::Agent::spawn(setup.path(), "state", conf, &[]);
+    agent.await_state("mail", "ok").await;
+    // The disk hangs when the answer is stored.
+    let Some(slowed) = agent.slow_down("fsync", Duration::from_secs(60)).await else {
+        eprintln!("skipped: the agent cannot be traced here");
+        return;
+    };
+    let request = crate::support::client()
+        .post(format!("{}/v1/connections/mail/refresh", agent.base))
+        .header("authorization", format!("Bearer {}", agent.token));
+    let caller = tokio::spawn(request.send());
+    eventually("the answer is there", async || sandbox.stats().token_posts == 1).await;
+    caller.abort();
+    agent.signal("TERM");
+    eventually("the agent has given up", async || agent.log().contains("The agent has stopped")).await;
+    // The kernel ends no thread in the middle of a call that a tracer holds up.
+    drop(slowed);
+    assert_eq!(agent.await_end(), 0);
+    let log = agent.log();
+    assert!(log.contains("A token that was asked for may be lost"), "{log}");
+    assert!(!log.contains("everything was finished"));
 }
 
 #[tokio::test]

@@ -84,6 +84,17 @@ impl Agent {
 
     /// Starts an agent on an existing folder, with a state directory of that name in it.
     pub(crate) fn spawn(root: &Path, state: &str, conf: &str, environment: &[(String, String)]) -> Self {
+        Self::spawn_through(&[], root, state, conf, environment)
+    }
+
+    /// As [`Agent::spawn`], by a command that becomes the agent: it is given the agent's own command line.
+    pub(crate) fn spawn_through(
+        through: &[&str],
+        root: &Path,
+        state: &str,
+        conf: &str,
+        environment: &[(String, String)],
+    ) -> Self {
         let state_directory = root.join(state);
         let settings = root.join(format!("{state}.conf"));
         let logging = if conf.contains("[Logging]") { "" } else { "[Logging]\nFormat=json\nLevel=trace\n" };
@@ -97,8 +108,10 @@ impl Agent {
         let log = root.join(format!("{state}.log"));
         let _fresh = std::fs::remove_file(state_directory.join("control-address"));
         let output = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut command = Command::new(BINARY);
+        let line: Vec<&str> = through.iter().copied().chain([BINARY]).collect();
+        let mut command = Command::new(line[0]);
         command
+            .args(&line[1..])
             .arg("run")
             .arg("--config")
             .arg(&settings)
@@ -238,6 +251,26 @@ impl Agent {
         .await
     }
 
+    /// Makes the named system calls of the agent take so long, as a disk or a network file system that is slow does; nothing,
+    /// when this process may not trace it.
+    pub(crate) async fn slow_down(&self, calls: &str, by: Duration) -> Option<Slowed> {
+        let delay = format!("inject={calls}:delay_enter={}", by.as_micros());
+        let strace = Command::new("strace")
+            .args(["-f", "-q", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &delay])
+            .args(["-p", &self.pid().to_string()])
+            .stderr(Stdio::null())
+            .spawn();
+        let mut slowed = Slowed(strace.ok()?);
+        let mut refused = false;
+        eventually("strace is attached", async || {
+            refused = slowed.0.try_wait().unwrap().is_some();
+            let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+            refused || !status.contains("TracerPid:\t0\n")
+        })
+        .await;
+        (!refused).then_some(slowed)
+    }
+
     /// The state word of a connection, or `absent`.
     pub(crate) async fn state_of(&self, name: &str) -> String {
         let list = self.get("/v1/connections").await.json();
@@ -270,6 +303,17 @@ impl Drop for Agent {
         if !std::thread::panicking() {
             self.expect_no_secret_in_the_log();
         }
+    }
+}
+
+/// Calls are slow while it lives.
+#[derive(Debug)]
+pub(crate) struct Slowed(Child);
+
+impl Drop for Slowed {
+    fn drop(&mut self) {
+        let _already_ended = self.0.kill();
+        let _already_waited = self.0.wait();
     }
 }
 

@@ -157,3 +157,29 @@ async fn a_challenge_outside_its_folder_is_refused() {
     assert_eq!(view["token"]["lastError"]["code"], "identity_challenge_refused", "{view}");
     assert_eq!(sandbox.identity_requests().len(), 1, "nothing was sent in answer to it");
 }
+
+/// The pod's token goes to the connection's own authority, past a proxy that the connection names, whatever the webhook
+/// says about the authority.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_s_token_goes_past_the_proxy_to_the_authority_of_the_connection() {
+    let (sandbox, elsewhere) = (tenant(), tenant());
+    let folder = tempfile::tempdir().unwrap();
+    let federated = folder.path().join("federated");
+    std::fs::write(&federated, "pod.token").unwrap();
+    for tenant in [&sandbox, &elsewhere] {
+        tenant.trust_federated_token("pod.token");
+    }
+    let environment = [
+        ("AZURE_FEDERATED_TOKEN_FILE", federated.display().to_string()),
+        ("AZURE_CLIENT_ID", CONFIDENTIAL_CLIENT_ID.to_owned()),
+        ("AZURE_TENANT_ID", sandbox.tenant_id()),
+        ("AZURE_AUTHORITY_HOST", format!("{}/", elsewhere.login_url())),
+    ];
+    // Nothing listens at that proxy, and no exception leads past it.
+    let proxy = "    ProxyServer: 127.0.0.1\n    ProxyPort: 9\n";
+    let agent = start(&sandbox, &environment, proxy);
+    agent.await_state("machine", "ok").await;
+    assert_eq!(sandbox.token_requests().len(), 1);
+    assert!(elsewhere.token_requests().is_empty(), "the pod's token went to another server");
+    assert!(agent.log().contains("AZURE_AUTHORITY_HOST names another server"));
+}

@@ -128,3 +128,34 @@ async fn a_mail_that_cannot_get_its_attachment_leaves_no_draft() {
     assert_eq!(sandbox.created("b"), 0);
     let _unused: Value = before;
 }
+
+/// What counts is the body as it is sent: contents just below 3 MiB are above 4 MiB in base64.
+#[tokio::test]
+async fn no_body_above_four_mebibytes_is_ever_sent() {
+    let sandbox = tenant();
+    let agent = agent(&sandbox);
+    let id = draft(&agent).await;
+    let attach = |size: usize, name: &str| json!({"Id": id, "DestinationType": "message", "FileName": name, "ContentBytes": STANDARD.encode(bytes(size))});
+    run(&agent, "AddAttachments", attach(3 * MIB - 400, "fits.bin")).await;
+    let problem = refused(&agent, 400, "AddAttachments", attach(3 * MIB - 1, "between.bin")).await;
+    assert!(problem["detail"].as_str().unwrap().contains("too few for an upload session"), "{problem}");
+    // Together with a long text it is too much for one request, and goes by a draft.
+    let mail = json!({"Subject": "Large in base64", "ToRecipients": "a@b.example", "Content": "\"".repeat(700_000),
+        "Attachments": [{"name": "a.bin", "contentBytes": STANDARD.encode(bytes(2 * MIB + MIB / 2))}]});
+    assert_eq!(run(&agent, "SendMail", mail).await["Status"], "Success");
+    let problem = refused(
+        &agent,
+        400,
+        "SendMail",
+        json!({"Subject": "x", "ToRecipients": "a@b.example", "Content": "\"".repeat(2 * MIB + MIB / 4)}),
+    )
+    .await;
+    assert!(problem["detail"].as_str().unwrap().contains("takes 4194304 at most"), "{problem}");
+    let refused = sandbox.stats();
+    let lengths = sandbox
+        .graph_requests()
+        .into_iter()
+        .filter_map(|request| request.header("content-length")?.parse().ok());
+    let longest: usize = lengths.max().unwrap();
+    assert!(longest <= 4 * MIB && longest > 3 * MIB, "{longest} {refused:?}");
+}

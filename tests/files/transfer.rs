@@ -18,6 +18,8 @@ pub(crate) fn agent(sandbox: &Sandbox) -> Agent {
     let root = setup.path().join("files");
     std::fs::create_dir(&root).unwrap();
     setup
+        // Waits after a lost answer take a twentieth.
+        .environment("O365_AGENT_TEST_LOOKS_PERCENT", "5")
         .conf(&format!("[Settings]\nEnableLocalFileLocation=true\n[LocalFiles]\nRoot={}", root.display()))
         .drop_in("mail.yaml", &delegated(sandbox, "mail", ""))
         .drop_in("app.yaml", &application(sandbox, "app", ""))

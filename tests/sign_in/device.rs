@@ -237,3 +237,33 @@ async fn connections_that_need_no_person_refuse_a_sign_in() {
     assert!(answer["detail"].as_str().unwrap().contains("device_code"), "{answer}");
     agent.post("/v1/connections/app/sign-in", json!({"method": "browser", "code": "x"})).await.expect(400);
 }
+
+/// Debian's package `faketime`: it moves the wall clock of a running process alone.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polls_go_on_when_the_clock_is_set_back_by_hours() {
+    if !std::path::Path::new(FAKETIME).exists() {
+        eprintln!("skipped: it takes the package faketime");
+        return;
+    }
+    let sandbox = quick_tenant();
+    let setup = Setup::new().drop_in("m.yaml", &bare(&sandbox, ""));
+    let offset = setup.path().join("offset");
+    std::fs::write(&offset, "+0").unwrap();
+    let agent = setup
+        .environment("LD_PRELOAD", FAKETIME)
+        .environment("FAKETIME_TIMESTAMP_FILE", offset.to_str().unwrap())
+        .environment("FAKETIME_NO_CACHE", "1")
+        .environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .start();
+    agent.await_state("mail", "needs_sign_in").await;
+    let code = start(&agent, "device_code").await["userCode"].as_str().unwrap().to_owned();
+    eventually("the first poll", async || !polls(&sandbox).is_empty()).await;
+    std::fs::write(&offset, "-10800").unwrap();
+    // The poll after the step may have been timed before it; those after that were not.
+    let seen = polls(&sandbox).len();
+    eventually("polls go on", async || polls(&sandbox).len() >= seen + 3).await;
+    assert!(sandbox.approve_device_code(&code, &sandbox.first_user().upn));
+    await_sign_in(&agent, "done").await;
+}

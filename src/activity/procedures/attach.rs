@@ -5,13 +5,13 @@ use serde_json::{Map, Value, json};
 
 use super::content::{Content, Source};
 use super::given::Given;
-use super::mail_attachments::{LARGE, file_attachment};
+use super::mail_attachments::{file_attachment, room};
 use super::run::Doing;
 use super::{Call, Outcome, Work, body_of, item, read};
 use crate::activity::error::ActivityError;
 use crate::activity::target::write;
 use crate::catalog::{Owner, encode_segment};
-use crate::graph::{Effect, GraphError, UploadContent, UploadRequest};
+use crate::graph::{Effect, GraphError, LARGEST_BODY, UploadContent, UploadRequest};
 
 /// Outlook takes attachments up to this size through a session.
 const LARGEST: u64 = 150 * 1024 * 1024;
@@ -101,7 +101,9 @@ pub(super) async fn attach(
     mut content: Content,
 ) -> Result<Option<String>, ActivityError> {
     let mailbox = Some(mailbox.to_owned());
-    if let Some(bytes) = doing.bounded(content.below(LARGE)).await? {
+    let mut empty = file_attachment(&meta.name, meta.content_type.as_deref(), &[]);
+    describe(&mut empty, meta);
+    if let Some(bytes) = doing.bounded(content.below(room(&empty) + 1)).await? {
         let mut made = file_attachment(&meta.name, meta.content_type.as_deref(), &bytes);
         drop(bytes);
         describe(&mut made, meta);
@@ -132,13 +134,32 @@ pub(super) async fn attach(
         .live
         .graph
         .upload(UploadRequest { session, piece: PIECE }, &mut content, &doing.context)
-        .await?;
+        .await
+        .map_err(|error| between(&meta.name, size, error))?;
     let Some(answer) = uploaded.answer else {
         let what = "the last piece of the attachment was sent, its answer was lost, and the upload session has ended since";
         return Err(GraphError::OutcomeUnknown { what: what.to_owned() }.into());
     };
     let told = body_of(&answer).ok().and_then(|body| body.get("id")?.as_str().map(str::to_owned));
     Ok(told.or_else(|| id_in_location(answer.location.as_deref()?)))
+}
+
+/// A few hundred bytes below 3 MiB are too many for one request, in base64 and with what stands around it, and too few for
+/// a session.
+fn between(name: &str, size: u64, error: GraphError) -> ActivityError {
+    match &error {
+        GraphError::Refused(refusal)
+            if refusal.code == "ErrorAttachmentSizeShouldNotBeLessThanMinimumSize" =>
+        {
+            let message = format!(
+                "The attachment '{}' has {size} bytes: too many for one request, which holds {LARGEST_BODY} as they are sent, and \
+                 too few for an upload session of Outlook. Pack it, or make it larger.",
+                crate::error::clean_foreign_text(name)
+            );
+            ActivityError::request("attachment_size", message)
+        }
+        _ => error.into(),
+    }
 }
 
 fn describe(made: &mut Value, meta: &AttachmentMeta) {

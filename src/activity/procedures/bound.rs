@@ -55,6 +55,16 @@ pub(super) fn prepare(
             OperationCall { get: true, path: function_path(&path, operation, parameters)?, body: None }
         }
         None => {
+            if let Ok(object) = call.catalog.find_object(&format!("/{}", path.below(operation)))
+                && object.graph_type().is_some()
+            {
+                let message = format!(
+                    "'{operation}' is no action of '/{}' but its records. Use Create, Update or Delete with the object '{}'.",
+                    path.encoded(),
+                    object.name()
+                );
+                return Err(ActivityError::field("unknown_procedure", "procedure", message));
+            }
             let body = Some(parameters.clone()).filter(|parameters| !parameters.is_empty());
             OperationCall { get: false, path: path.below(operation), body }
         }

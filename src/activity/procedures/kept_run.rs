@@ -3,6 +3,7 @@
 //! knows how a procedure is carried out.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::Value;
@@ -15,10 +16,11 @@ use crate::activity::engine::{Engine, Live, refuse_read_only};
 use crate::activity::error::ActivityError;
 use crate::activity::journal::{Journal, LONGEST_LINE, Line};
 use crate::activity::kept::{Held, Kept, Opened, hex};
-use crate::activity::mark::Marks;
+use crate::activity::mark::{Elsewhere, Marks, mark_of_key};
 use crate::activity::model::{
     CallOptions, ExecuteAnswer, ExecuteRequest, RecordError, RecordResult, RecordStatus, RunStatus,
 };
+use crate::activity::patience::Patience;
 use crate::activity::results::{is_for_good, record_error};
 use crate::activity::runs::Run;
 use crate::activity::upload::not_kept;
@@ -72,8 +74,8 @@ impl RunningExecution {
 pub(super) struct Before {
     /// There was one.
     pub(super) tried: bool,
-    /// Something may have been sent, and what became of it is not known.
-    pub(super) in_doubt: bool,
+    /// Something may have been sent so long ago, and what became of it is not known.
+    pub(super) in_doubt: Option<Duration>,
     /// The draft that was about to be sent.
     pub(super) draft: Option<String>,
 }
@@ -83,6 +85,7 @@ pub(super) struct Before {
 pub(super) struct Book {
     pub(super) marks: Marks,
     pub(super) before: Before,
+    pub(super) patience: Patience,
     journal: Journal,
 }
 
@@ -175,14 +178,21 @@ impl Engine {
         )?;
         let context = self.context(&run, options);
         let fingerprint = fingerprint(request, user.as_deref());
+        let (kind, now) = (ActivityKind::Execute, self.clock().now());
+        let of_key = kept.key.as_ref();
+        let mark =
+            of_key.map_or_else(|| run.id().to_owned(), |key| mark_of_key(&live.connection, kind, key, now));
+        // The journal of another agent is not seen here, so what it may have done with the key is looked for first.
+        let elsewhere = of_key.map(|key| Elsewhere::of_key(&live.connection, kind, key, now));
         let opened = match self.kept() {
-            Ok(kept) => kept.open_journal(&name, run.id(), &fingerprint, run.id()).await,
+            Ok(kept) => kept.open_journal(&name, run.id(), &fingerprint, &mark).await,
             Err(error) => Err(error),
         };
         let opened = opened.inspect_err(|error| run.fail(error))?;
         let in_doubt = InDoubt::of(&work, changes);
         let (live, clock) = (Arc::clone(live), self.clock().clone());
-        let kept = KeptRun { live, host, clock, work, changes, in_doubt, context };
+        let patience = self.patience();
+        let kept = KeptRun { live, host, clock, work, changes, in_doubt, context, patience, elsewhere };
         let run_id = run.id().to_owned();
         Ok(RunningExecution { run_id, task: tokio::spawn(kept.run(run, opened)) })
     }
@@ -196,6 +206,8 @@ struct KeptRun {
     changes: bool,
     in_doubt: InDoubt,
     context: CallContext,
+    patience: Patience,
+    elsewhere: Option<Elsewhere>,
 }
 
 impl KeptRun {
@@ -208,7 +220,7 @@ impl KeptRun {
             Ok(None) => {
                 let before = Before {
                     tried: earlier.header.is_some(),
-                    in_doubt: earlier.sent.contains(&ONLY),
+                    in_doubt: earlier.sent.get(&ONLY).map(|at| at.since(self.clock.now())),
                     draft: earlier.draft.clone(),
                 };
                 Box::pin(self.carry_out(journal, mark, before)).await
@@ -230,17 +242,22 @@ impl KeptRun {
     }
 
     async fn carry_out(self, journal: Journal, mark: String, before: Before) -> Result<Value, ActivityError> {
-        let Self { live, host, clock, work, changes, in_doubt, context } = self;
-        if before.in_doubt && in_doubt == InDoubt::TellUnknown {
+        let Self { live, host, clock, work, changes, in_doubt, context, patience, elsewhere } = self;
+        if before.in_doubt.is_some() && in_doubt == InDoubt::TellUnknown {
             let error = sent_by_an_earlier_run().into();
             keep(&journal, &Err(&error), changes).await?;
             return Err(error);
         }
-        append(&journal, &Line::Sent(&[ONLY]))
-            .await
-            .map_err(|()| not_kept("the journal of the run cannot be written; nothing was sent."))?;
-        let marks = Marks { prefix: mark, with_property: true };
-        let book = Some(Book { marks, before, journal: journal.clone() });
+        // What is in doubt already stays as old as it is.
+        if before.in_doubt.is_none() {
+            let at = clock.now().as_millis();
+            append(&journal, &Line::Sent { at, records: &[ONLY] })
+                .await
+                .map_err(|()| not_kept("the journal of the run cannot be written; nothing was sent."))?;
+        }
+        let elsewhere = elsewhere.filter(|_| !before.tried);
+        let marks = Marks { prefix: mark, with_property: true, elsewhere };
+        let book = Some(Book { marks, before, patience, journal: journal.clone() });
         let doing = Doing { live: &live, host: &host, context, clock: &clock, body: Mutex::new(None), book };
         let done = match work.run(&doing).await {
             Ok(Delivered::Value(value)) => Ok(value),

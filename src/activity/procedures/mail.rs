@@ -34,7 +34,7 @@ pub(super) fn send(given: &Given<'_>, call: Call<'_>) -> Result<Work, ActivityEr
             "cannot be false with an Idempotency-Key: the message in Sent Items is how a repeat finds out that it was sent",
         ));
     }
-    let small = inline(&attached);
+    let small = inline(&message, &attached);
     if let Some(attachments) = small.as_ref().filter(|attachments| !attachments.is_empty()) {
         message.insert("attachments".to_owned(), Value::from(attachments.clone()));
     }

@@ -4,12 +4,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::content::{Source, decode};
 use super::given::Given;
 use super::local_files::LocalFiles;
 use crate::activity::error::ActivityError;
+use crate::graph::LARGEST_BODY;
 
 /// An attachment of this size or more needs an upload session, and all attachments of one request together stay below it
 /// (Graph, "Attach large files to Outlook messages").
@@ -36,10 +37,38 @@ impl MailAttachment {
     }
 }
 
+/// What a request has beside a message and its attachments: the wrapping, and the mark of a keyed one.
+const WRAPPING: usize = 2 * 1024;
+
+/// Whether a message with attachments of these names, media types and lengths fits into one request, as it is sent: in
+/// base64, with its escapes.
+pub(super) fn fits<'a>(
+    message: &Map<String, Value>,
+    attached: impl Iterator<Item = (&'a str, Option<&'a str>, u64)>,
+) -> bool {
+    let text = |value: &Value| value.to_string().len() as u64;
+    let message = text(&Value::Object(message.clone()));
+    let (mut contents, mut body) = (0u64, message + WRAPPING as u64);
+    for (name, content_type, length) in attached {
+        contents = contents.saturating_add(length);
+        let head = text(&file_attachment(name, content_type, &[]));
+        body = body.saturating_add(head + 1).saturating_add(length.div_ceil(3).saturating_mul(4));
+    }
+    contents < LARGE as u64 && body <= LARGEST_BODY as u64
+}
+
+/// The most bytes of one attachment that go into a request whose body without them is `empty`.
+pub(super) fn room(empty: &Value) -> usize {
+    (LARGEST_BODY.saturating_sub(empty.to_string().len()) / 4 * 3).min(LARGE - 1)
+}
+
 /// The attachments that go into the request itself; `None` when a file must be opened or they are too large for that.
-pub(super) fn inline(attached: &[MailAttachment]) -> Option<Vec<Value>> {
+pub(super) fn inline(message: &Map<String, Value>, attached: &[MailAttachment]) -> Option<Vec<Value>> {
     let contents = attached.iter().map(MailAttachment::bytes).collect::<Option<Vec<_>>>()?;
-    let small = contents.iter().map(|content| content.len()).sum::<usize>() < LARGE;
+    let measured = attached.iter().zip(&contents).map(|(attachment, content)| {
+        (attachment.name.as_str(), attachment.content_type.as_deref(), content.len() as u64)
+    });
+    let small = attached.is_empty() || fits(message, measured);
     let value = |(attachment, content): (&MailAttachment, &Bytes)| {
         file_attachment(&attachment.name, attachment.content_type.as_deref(), content)
     };
@@ -166,14 +195,14 @@ mod tests {
             &json!({"Attachments": "a.txt, SGk=; b, c.txt, SGk=;", "FileName": "d", "ContentBytes": "SG k="}),
         )
         .unwrap();
-        let found = inline(&found).unwrap();
+        let found = inline(&Map::new(), &found).unwrap();
         let names: Vec<&str> = found.iter().map(|attachment| attachment["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["a.txt", "b, c.txt", "d"]);
         assert_eq!(found[2]["contentBytes"], "SGk=");
         let list = json!([{"name": "a", "contentBytes": "SGk=", "contentType": "text/plain"}]);
         for list in [list.clone(), Value::from(list.to_string())] {
             let found = read(&json!({"Attachments": list})).unwrap();
-            assert_eq!(inline(&found).unwrap()[0]["contentType"], "text/plain");
+            assert_eq!(inline(&Map::new(), &found).unwrap()[0]["contentType"], "text/plain");
         }
     }
 
@@ -181,9 +210,22 @@ mod tests {
     fn what_is_too_large_for_one_request_goes_another_way() {
         let half = STANDARD.encode(vec![0; LARGE / 2]);
         let one = read(&json!({"FileName": "a", "ContentBytes": half})).unwrap();
-        assert!(inline(&one).is_some());
+        assert!(inline(&Map::new(), &one).is_some());
         let two = read(&json!({"Attachments": format!("a, {half}; b, {half}")})).unwrap();
-        assert!(inline(&two).is_none(), "together they are too large");
+        assert!(inline(&Map::new(), &two).is_none(), "together they are too large");
+        // Below 3 MiB, and above 4 MiB as it is sent.
+        let whole = STANDARD.encode(vec![0; LARGE - 1]);
+        let one = read(&json!({"FileName": "a", "ContentBytes": whole})).unwrap();
+        assert!(inline(&Map::new(), &one).is_none());
+        let long = Map::from_iter([("body".to_owned(), Value::from("\"".repeat(1024 * 1024)))]);
+        let small = read(&json!({"FileName": "a", "ContentBytes": half})).unwrap();
+        assert!(inline(&long, &small).is_none(), "escapes count");
+        let head = file_attachment("a", None, &[]);
+        for empty in [head.clone(), json!({"x": "y".repeat(500_000), "head": head})] {
+            let most = room(&empty);
+            assert!(empty.to_string().len() + STANDARD.encode(vec![0; most]).len() <= LARGEST_BODY);
+            assert!(most == LARGE - 1 || empty.to_string().len() + (most + 4).div_ceil(3) * 4 > LARGEST_BODY);
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! Facts: "message: send", "Obtain immutable identifiers for Outlook resources" (the id outlives the way from Drafts to Sent
 //! Items) of the Graph documentation.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::attach::{AttachmentMeta, attach};
 use super::content::Content;
@@ -12,8 +15,8 @@ use super::kept_run::{Book, ONLY};
 use super::mail_attachments::MailAttachment;
 use super::run::Doing;
 use super::{body_of, item, read};
-use crate::activity::doubts::LOOK_AGAIN;
 use crate::activity::error::ActivityError;
+use crate::activity::mark::Day;
 use crate::activity::results::is_for_good;
 use crate::activity::target::write;
 use crate::activity::upload::not_kept;
@@ -22,10 +25,12 @@ use crate::graph::{Effect, GraphError, GraphRequest};
 
 /// Ids that stay when a message moves.
 const IMMUTABLE: (&str, &str) = ("Prefer", "IdType=\"ImmutableId\"");
-/// Steps that may be in doubt before it is given up.
-const TRIES: u32 = 4;
 /// Answers that list the attachments of a draft before it is given up.
 const LISTS: u32 = 50;
+/// Where a message with the mark is as soon as it is there: where it was made, and where it goes when it is sent.
+const FOLDERS: [&str; 2] = ["mailFolders/drafts/messages", "mailFolders/sentitems/messages"];
+/// All messages, wherever a rule or a person has moved them; a search folder, which lags.
+const ALL: &str = "messages";
 
 /// A message that is sent once.
 #[derive(Debug)]
@@ -53,67 +58,51 @@ impl MailOnce {
             let content = source.open(doing).await?;
             opened.push((AttachmentMeta { name, content_type, content_id: None, is_inline: false }, content));
         }
-        let (mut look, mut in_doubt) = (book.before.tried, book.before.in_doubt);
-        // Its id, once the draft is whole and may have been sent.
-        let mut whole = book.before.draft.clone();
-        let mut last =
-            unknown("it was sent by an earlier run with this key, and the mailbox is unclear about it");
-        for _ in 0..TRIES {
-            let found = match look {
-                false => Found::Nothing,
-                true => match self.find(doing, book, in_doubt, whole.as_deref()).await {
-                    Err(error) if in_doubt => {
-                        return Err(unknown(&format!("the mailbox could not be asked ({})", error.code())));
+        let left_over = match (book.before.in_doubt, &book.before.draft) {
+            // It may have been sent, so it is only looked at.
+            (Some(age), Some(draft)) => return self.watch(doing, book, draft, age).await,
+            (Some(age), None) => self.draft_in_doubt(doing, book, age, true).await?,
+            (None, _) if book.before.tried => self.find(doing, book, Day::Own).await?,
+            (None, _) => match self.of_another_agent(doing, book).await? {
+                Found::Draft(draft) => return self.watch(doing, book, &draft, Duration::ZERO).await,
+                found => found,
+            },
+        };
+        let (id, left_over) = match left_over {
+            Found::Sent => return Ok(success()),
+            Found::Draft(id) => (id, true),
+            Found::Nothing => match self.create(doing, book).await {
+                Err(ActivityError::Graph(GraphError::OutcomeUnknown { .. })) => {
+                    match self.draft_in_doubt(doing, book, Duration::ZERO, false).await? {
+                        Found::Draft(id) => (id, true),
+                        // Nobody else knows the mark's draft; a message that is sent cannot be this one's.
+                        Found::Sent => return Ok(success()),
+                        Found::Nothing => {
+                            return Err(unknown(
+                                "its draft may still appear in Drafts, and nothing was sent",
+                            ));
+                        }
                     }
-                    found => found?,
-                },
-            };
-            look = true;
-            let (id, left_over) = match found {
-                Found::Sent => return Ok(json!({"Status": "Success"})),
-                Found::Draft(id) => (id, true),
-                Found::Nothing if whole.is_some() => {
-                    return Err(unknown("its draft is gone, and the message is not in the mailbox"));
                 }
-                Found::Nothing => match self.create(doing, book).await {
-                    Err(ActivityError::Graph(error @ GraphError::OutcomeUnknown { .. })) => {
-                        (in_doubt, last) = (true, error.into());
-                        continue;
-                    }
-                    made => (made?, false),
-                },
-            };
-            if whole.is_none() {
-                let contents = std::mem::take(&mut opened);
-                if let Err(error) = self.complete(doing, &id, left_over, contents).await {
-                    self.remove_if_useless(doing, &id, &error).await;
-                    return Err(nothing_sent(error));
-                }
-                book.draft_is_whole(&id).await?;
-                whole = Some(id.clone());
-            }
-            match doing
-                .live
-                .graph
-                .send(
-                    self.request(http::Method::POST, &format!("{}/send", item("messages", &id)), None),
-                    &doing.context,
-                )
-                .await
-            {
-                Ok(_) => return Ok(json!({"Status": "Success"})),
-                Err(error @ GraphError::OutcomeUnknown { .. }) => (in_doubt, last) = (true, error.into()),
-                // It may have been refused because it is sent already.
-                Err(error @ GraphError::Refused(_)) if in_doubt => last = error.into(),
-                Err(error) if in_doubt => return Err(unknown(&error.to_string())),
-                Err(error) => {
-                    let error = error.into();
-                    self.remove_if_useless(doing, &id, &error).await;
-                    return Err(error);
-                }
+                made => (made?, false),
+            },
+        };
+        if let Err(error) = self.complete(doing, &id, left_over, opened).await {
+            self.remove_if_useless(doing, &id, &error).await;
+            return Err(nothing_sent(error));
+        }
+        book.draft_is_whole(&id).await?;
+        let send = self.request(http::Method::POST, &format!("{}/send", item("messages", &id)), None);
+        match doing.live.graph.send(send, &doing.context).await {
+            Ok(_) => Ok(success()),
+            // Never a second time: what was accepted may show after a minute.
+            Err(GraphError::OutcomeUnknown { .. }) => self.watch(doing, book, &id, Duration::ZERO).await,
+            Err(error) => {
+                let error = error.into();
+                self.remove_if_useless(doing, &id, &error).await;
+                Err(error)
             }
         }
-        Err(last)
     }
 
     fn request(&self, method: http::Method, path: &str, body: Option<Map<String, Value>>) -> GraphRequest {
@@ -122,6 +111,12 @@ impl MailOnce {
         let mut request = write(method, path, body, None, Some(self.owner.mailbox()), effect);
         request.headers.push((IMMUTABLE.0, IMMUTABLE.1.to_owned()));
         request
+    }
+
+    fn look(&self, path: &str) -> GraphRequest {
+        let mut question = read(format!("{}/{path}", self.owner.path()), Some(self.owner.mailbox()));
+        question.headers.push((IMMUTABLE.0, IMMUTABLE.1.to_owned()));
+        question
     }
 
     async fn create(&self, doing: &Doing<'_>, book: &Book) -> Result<String, ActivityError> {
@@ -139,31 +134,127 @@ impl MailOnce {
         id.ok_or_else(|| unknown("the answer for the new draft has no id"))
     }
 
-    /// Looks for the mark; twice when what is seen may be older than what was sent.
-    async fn find(
+    /// Looks for the mark where a message with it is as soon as it is there.
+    async fn find(&self, doing: &Doing<'_>, book: &Book, day: Day) -> Result<Found, ActivityError> {
+        self.find_in(doing, book, day, &FOLDERS).await
+    }
+
+    async fn find_in(
         &self,
         doing: &Doing<'_>,
         book: &Book,
-        in_doubt: bool,
-        whole: Option<&str>,
+        day: Day,
+        collections: &[&str],
     ) -> Result<Found, ActivityError> {
-        let path = format!("{}/messages?{}", self.owner.path(), book.marks.search(ONLY, "id,isDraft"));
-        let mut question = read(path, Some(self.owner.mailbox()));
-        question.headers.push((IMMUTABLE.0, IMMUTABLE.1.to_owned()));
-        let mut first = true;
-        loop {
-            let answer = body_of(&doing.live.graph.send(question.clone(), &doing.context).await?)?;
-            let found = judge(book.marks.rows(ONLY, &answer), &answer, whole)?;
-            let may_be_old = in_doubt && (whole.is_some() || found == Found::Nothing);
-            if found == Found::Sent || !may_be_old || !std::mem::replace(&mut first, false) {
-                return Ok(found);
+        let mut found = Found::Nothing;
+        for collection in collections {
+            let search = book.marks.search(ONLY, "id,isDraft,createdDateTime", day);
+            let question = self.look(&format!("{collection}?{search}"));
+            let answer = body_of(&doing.live.graph.send(question, &doing.context).await?)?;
+            match judge(book.marks.rows(ONLY, &answer, day), &answer, day)? {
+                Found::Sent => return Ok(Found::Sent),
+                Found::Draft(id) => found = Found::Draft(id),
+                Found::Nothing => {}
             }
-            doing
-                .bounded(async {
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                    Ok(())
-                })
-                .await?;
+        }
+        Ok(found)
+    }
+
+    /// What another agent did with the key, which is not in the journal here.
+    async fn of_another_agent(&self, doing: &Doing<'_>, book: &Book) -> Result<Found, ActivityError> {
+        if book.marks.elsewhere.is_none() {
+            return Ok(Found::Nothing);
+        }
+        for day in [Day::Own, Day::Yesterday] {
+            match self.find_in(doing, book, day, &[FOLDERS[0], FOLDERS[1], ALL]).await {
+                // A mailbox that cannot be searched by marks cannot tell, and it is no reason not to write.
+                Ok(Found::Nothing)
+                | Err(ActivityError::Graph(GraphError::Refused(_) | GraphError::OutcomeUnknown { .. })) => {}
+                found => return found,
+            }
+        }
+        Ok(Found::Nothing)
+    }
+
+    /// Looks for a draft that may have been made `age` ago. Nothing of it was sent. In a later call, one that has not
+    /// appeared when it would have is taken for not made.
+    async fn draft_in_doubt(
+        &self,
+        doing: &Doing<'_>,
+        book: &Book,
+        age: Duration,
+        later_call: bool,
+    ) -> Result<Found, ActivityError> {
+        let sent = Instant::now();
+        let mut at_once = true;
+        loop {
+            let now = age + sent.elapsed();
+            if !std::mem::take(&mut at_once) {
+                let Some(next) = book.patience.next_look(now, later_call) else {
+                    return match later_call && book.patience.has_settled(now) {
+                        true => Ok(Found::Nothing),
+                        false => Err(unknown("its draft may still appear in Drafts, and nothing was sent")),
+                    };
+                };
+                wait(doing, next - now).await?;
+            }
+            match self.find(doing, book, Day::Own).await {
+                Ok(Found::Nothing) => {}
+                Ok(found) => return Ok(found),
+                Err(error) if book.patience.next_look(age + sent.elapsed(), later_call).is_none() => {
+                    return Err(could_not_look(&error));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Looks what becomes of a draft that may have been sent `age` ago, until it is sent or nobody knows.
+    async fn watch(
+        &self,
+        doing: &Doing<'_>,
+        book: &Book,
+        draft: &str,
+        age: Duration,
+    ) -> Result<Value, ActivityError> {
+        let sent = Instant::now();
+        let mut at_once = true;
+        let mut last = None;
+        loop {
+            let now = age + sent.elapsed();
+            if !std::mem::take(&mut at_once) {
+                let Some(next) = book.patience.next_draft_look(now) else {
+                    return Err(
+                        last.unwrap_or_else(|| unknown("its draft is gone, and it is not in Sent Items"))
+                    );
+                };
+                wait(doing, next - now).await.map_err(|stop| last.clone().unwrap_or(stop))?;
+            }
+            last = Some(match self.state_of(doing, book, draft).await {
+                Ok(Found::Sent) => return Ok(success()),
+                Ok(Found::Draft(_)) => unknown(
+                    "its draft was given to the service and lies in Drafts still. Send that draft, or remove it and use another key",
+                ),
+                Ok(Found::Nothing) => unknown("its draft is gone, and it is not in Sent Items"),
+                Err(error) => could_not_look(&error),
+            });
+        }
+    }
+
+    /// The draft by its id, which stays when it is sent; the sent items by the mark, should the service have given another.
+    async fn state_of(&self, doing: &Doing<'_>, book: &Book, draft: &str) -> Result<Found, ActivityError> {
+        let question = self.look(&format!("{}?$select=id,isDraft", item("messages", draft)));
+        match doing.live.graph.send(question, &doing.context).await {
+            Ok(answer) => match body_of(&answer)?["isDraft"].as_bool() {
+                Some(true) => Ok(Found::Draft(draft.to_owned())),
+                Some(false) => Ok(Found::Sent),
+                None => Err(unknown("the mailbox does not say whether the message is a draft")),
+            },
+            Err(GraphError::Refused(refusal)) if refusal.status == 404 => {
+                let found = self.find_in(doing, book, Day::Own, &[FOLDERS[1]]).await?;
+                Ok(if found == Found::Sent { found } else { Found::Nothing })
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -222,31 +313,50 @@ impl MailOnce {
     }
 }
 
-/// What the rows that carry the mark say. `whole`: the draft that may have been sent; another one is not it.
+/// What the rows that carry the mark say.
 fn judge<'a>(
     rows: impl Iterator<Item = &'a Value>,
     answer: &Value,
-    whole: Option<&str>,
+    day: Day,
 ) -> Result<Found, ActivityError> {
     let mut draft = None;
     for row in rows {
         match (row["isDraft"].as_bool(), row["id"].as_str()) {
             (Some(false), _) => return Ok(Found::Sent),
-            (Some(true), Some(id)) if whole.is_none_or(|whole| whole == id) => draft = Some(id.to_owned()),
-            (Some(true), Some(_)) => {}
+            (Some(true), Some(id)) => draft = Some(id.to_owned()),
             _ => return Err(unknown("the mailbox does not say whether the message is a draft")),
         }
     }
+    let whole = answer.get("@odata.nextLink").is_none();
     match draft {
         Some(id) => Ok(Found::Draft(id)),
-        // Rows without the mark mean that the service did not understand the filter, and a next link that there may be more.
-        None if answer.get("@odata.nextLink").is_none()
-            && (whole.is_some() || answer["value"].as_array().is_some_and(Vec::is_empty)) =>
-        {
+        // Yesterday's mark is also on the messages of an earlier use of the key.
+        None if whole && (day == Day::Yesterday || answer["value"].as_array().is_some_and(Vec::is_empty)) => {
             Ok(Found::Nothing)
         }
+        // Rows without the mark mean that the service did not understand the filter, and a next link that there may be more.
         None => Err(unknown("the mailbox does not tell messages with the mark from others")),
     }
+}
+
+/// Waits for the next look. A caller whose time ends before it learns at once that the outcome is unknown.
+async fn wait(doing: &Doing<'_>, time: Duration) -> Result<(), ActivityError> {
+    if Instant::now() + time >= doing.context.deadline {
+        return Err(unknown("the time limit of the call ends before the mailbox can be looked at again"));
+    }
+    tokio::select! {
+        biased;
+        () = doing.context.cancel.cancelled() => Err(unknown("the run was cancelled before the mailbox was looked at again")),
+        () = tokio::time::sleep(time) => Ok(()),
+    }
+}
+
+fn success() -> Value {
+    json!({"Status": "Success"})
+}
+
+fn could_not_look(error: &ActivityError) -> ActivityError {
+    unknown(&format!("the mailbox could not be asked ({})", error.code()))
 }
 
 fn unknown(what: &str) -> ActivityError {
@@ -271,25 +381,23 @@ mod tests {
     #[test]
     fn the_mailbox_decides_what_is_left_to_do() {
         let row = |id: &str, draft: Value| json!({"id": id, "isDraft": draft});
-        let judged = |rows: Value, whole: Option<&str>| {
+        let judged = |rows: Value| {
             let answer = json!({"value": rows});
-            judge(rows.as_array().unwrap().iter(), &answer, whole).ok()
+            judge(rows.as_array().unwrap().iter(), &answer, Day::Own).ok()
         };
-        let draft = |id: &str| Some(Found::Draft(id.to_owned()));
-        for (rows, whole, expected) in [
-            (json!([]), None, Some(Found::Nothing)),
-            (json!([]), Some("a"), Some(Found::Nothing)),
-            (json!([row("a", json!(true))]), None, draft("a")),
-            (json!([row("a", json!(true))]), Some("a"), draft("a")),
-            (json!([row("b", json!(true))]), Some("a"), Some(Found::Nothing)),
-            (json!([row("b", json!(true)), row("c", json!(false))]), Some("b"), Some(Found::Sent)),
-            (json!([row("a", Value::Null)]), None, None),
+        for (rows, expected) in [
+            (json!([]), Some(Found::Nothing)),
+            (json!([row("a", json!(true))]), Some(Found::Draft("a".to_owned()))),
+            (json!([row("b", json!(true)), row("c", json!(false))]), Some(Found::Sent)),
+            (json!([row("a", Value::Null)]), None),
         ] {
-            assert_eq!(judged(rows.clone(), whole), expected, "{rows} {whole:?}");
+            assert_eq!(judged(rows.clone()), expected, "{rows}");
         }
         // Others than ours, or more to come, prove nothing.
         let none = || std::iter::empty();
-        assert!(judge(none(), &json!({"value": [{"id": "x"}]}), None).is_err());
-        assert!(judge(none(), &json!({"value": [], "@odata.nextLink": "x"}), None).is_err());
+        let other = json!({"value": [{"id": "x"}]});
+        assert!(judge(none(), &other, Day::Own).is_err());
+        assert!(judge(none(), &other, Day::Yesterday).is_ok_and(|found| found == Found::Nothing));
+        assert!(judge(none(), &json!({"value": [], "@odata.nextLink": "x"}), Day::Yesterday).is_err());
     }
 }

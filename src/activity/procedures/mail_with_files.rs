@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::attach::{AttachmentMeta, attach};
 use super::content::Content;
 use super::mail::{has_files, send_at_once};
-use super::mail_attachments::{LARGE, MailAttachment, file_attachment};
+use super::mail_attachments::{LARGE, MailAttachment, file_attachment, fits};
 use super::run::Doing;
 use super::{Outcome, Work, action, body_of, item};
 use crate::activity::error::ActivityError;
@@ -31,8 +31,10 @@ impl MailWithFiles {
             let content = source.open(doing).await?;
             opened.push((AttachmentMeta { name, content_type, content_id: None, is_inline: false }, content));
         }
-        let size: u64 = opened.iter().map(|(_, content)| content.length()).sum();
-        if had_files && size < LARGE as u64 {
+        let measured = opened
+            .iter()
+            .map(|(meta, content)| (meta.name.as_str(), meta.content_type.as_deref(), content.length()));
+        if had_files && fits(&self.message, measured) {
             return self.at_once(doing, opened).await;
         }
         if !self.save {

@@ -17,6 +17,8 @@ pub(in crate::catalog) const BOOKINGS: [Definition; 6] = [
         list: &["solutions/bookingBusinesses"],
         create: &["solutions/bookingBusinesses"],
         record: &["solutions/bookingBusinesses/{id}"],
+        // A business goes by its mail address.
+        case_insensitive: &["id"],
         update: true,
         delete: true,
         read_only: &["createdDateTime", "lastUpdatedDateTime"],

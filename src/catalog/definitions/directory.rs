@@ -1,9 +1,11 @@
 //! The directory's objects as data, each in one place: users and groups. Holds no logic.
 
 use super::super::column::FilterOps;
-use super::super::definition::{Definition, InsertNeed, PLAIN};
+use super::super::definition::{Definition, InsertNeed, Names, NamesInPath, PLAIN};
 use super::super::object::Home;
 
+const USERS: NamesInPath =
+    NamesInPath { names: Names::Principals, read: "Users with the condition id = this name" };
 const ABSENT: &[&str] = &["Request_ResourceNotFound"];
 
 pub(in crate::catalog) const DIRECTORY: [Definition; 2] = [
@@ -15,6 +17,7 @@ pub(in crate::catalog) const DIRECTORY: [Definition; 2] = [
         list: &["users"],
         create: &["users"],
         record: &["users/{id}"],
+        names_in_path: &[("id", USERS)],
         update: true,
         delete: true,
         largest_page: Some(999),

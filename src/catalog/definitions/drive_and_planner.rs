@@ -2,8 +2,10 @@
 //!
 //! Which properties these services filter and sort by is documented for none of them, so the agent does both.
 
-use super::super::definition::{Definition, InsertNeed, PLAIN, Recursion, place};
+use super::super::definition::{Definition, InsertNeed, Names, NamesInPath, PLAIN, Recursion, place};
 use super::super::object::Home;
+
+const ROOT: NamesInPath = NamesInPath { names: Names::These(&["root"]), read: "/me/drive/root" };
 
 const USERS_OF_A_TASK: &[&str] = &[
     "activeChecklistItemCount",
@@ -48,6 +50,7 @@ pub(in crate::catalog) const DRIVE_AND_PLANNER: [Definition; 3] = [
             "groups/{GroupId}/drive/items/{id}",
             "drives/{parentReference_driveId}/items/{id}",
         ],
+        names_in_path: &[("id", ROOT), ("parentReference_id", ROOT)],
         recursion: Some(Recursion { column: "parentReference_id", holds: &["folder", "childCount"] }),
         update: true,
         delete: true,

@@ -5,12 +5,41 @@
 
 use super::super::column::FilterOps;
 use super::super::definition::{
-    Definition, InsertNeed, PLAIN, Range, Recursion, bound, create_only, key_place, place,
+    Definition, InsertNeed, Names, NamesInPath, PLAIN, Range, Recursion, bound, create_only, key_place, place,
 };
 use super::super::object::Home;
 
 const TEXT: FilterOps = FilterOps::EQUALITY.and(FilterOps::STARTS).and(FilterOps::CONTAINS);
 const PREFIX: FilterOps = FilterOps::EQUALITY.and(FilterOps::STARTS);
+/// Graph, "mailFolder resource type", "Well-known folder names".
+const MAIL_FOLDERS: NamesInPath = NamesInPath {
+    read: "MailFolders with the condition id = this name",
+    names: Names::These(&[
+        "archive",
+        "clutter",
+        "conflicts",
+        "conversationhistory",
+        "deleteditems",
+        "drafts",
+        "inbox",
+        "junkemail",
+        "localfailures",
+        "msgfolderroot",
+        "outbox",
+        "recoverableitemsdeletions",
+        "scheduled",
+        "searchfolders",
+        "sentitems",
+        "serverfailures",
+        "syncissues",
+    ]),
+};
+/// Exchange's name of the default folder; Graph documents none.
+const CONTACT_FOLDERS: NamesInPath =
+    NamesInPath { names: Names::These(&["contacts"]), read: "/me/contactFolders" };
+/// Exchange's name of the default calendar, and what callers write for it; Graph documents neither.
+const CALENDARS: NamesInPath =
+    NamesInPath { names: Names::These(&["calendar", "default"]), read: "/me/calendar" };
 const ABSENT: &[&str] = &["ErrorItemNotFound"];
 
 pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
@@ -22,6 +51,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
         list: &["{owner}/messages", "{owner}/mailFolders/{ParentFolderId}/messages"],
         create: &["{owner}/messages", "{owner}/mailFolders/{ParentFolderId}/messages"],
         record: &["{owner}/messages/{id}"],
+        names_in_path: &[("parentFolderId", MAIL_FOLDERS)],
         update: true,
         delete: true,
         etag: true,
@@ -54,7 +84,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
                 ],
                 FilterOps::EQUALITY,
             ),
-            (&["conversationId", "internetMessageId", "parentFolderId"], FilterOps::EQ),
+            (&["conversationId", "internetMessageId", "parentFolderId", "categories"], FilterOps::EQ),
         ],
         sortable: &[
             "receivedDateTime",
@@ -96,6 +126,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
         list: &["{owner}/events", "{owner}/calendars/{CalendarId}/events", "groups/{GroupId}/events"],
         create: &["{owner}/events", "{owner}/calendars/{CalendarId}/events", "groups/{GroupId}/events"],
         record: &["{owner}/events/{id}", "groups/{GroupId}/events/{id}"],
+        names_in_path: &[("CalendarId", CALENDARS)],
         update: true,
         delete: true,
         etag: true,
@@ -110,7 +141,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
             ),
             (&["isAllDay", "isCancelled"], FilterOps::EQUALITY),
             (&["importance", "sensitivity", "showAs", "type"], FilterOps::EQUALITY),
-            (&["iCalUId", "seriesMasterId"], FilterOps::EQ),
+            (&["iCalUId", "seriesMasterId", "categories"], FilterOps::EQ),
         ],
         sortable: &["start_dateTime", "end_dateTime", "subject", "createdDateTime", "lastModifiedDateTime"],
         read_only: &[
@@ -139,12 +170,14 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
     },
     Definition {
         name: "Contacts",
-        description: "One user's contacts, or one folder of them.",
+        description: "The contacts of one user's default folder, or of another folder.",
         graph_type: "contact",
         home: Home::Mailbox,
         list: &["{owner}/contacts", "{owner}/contactFolders/{ParentFolderId}/contacts"],
         create: &["{owner}/contacts", "{owner}/contactFolders/{ParentFolderId}/contacts"],
         record: &["{owner}/contacts/{id}"],
+        default_place: Some("ParentFolderId"),
+        names_in_path: &[("parentFolderId", CONTACT_FOLDERS)],
         update: true,
         delete: true,
         etag: true,
@@ -153,6 +186,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
         filters: &[
             (&["displayName", "givenName", "surname", "companyName", "jobTitle", "department"], PREFIX),
             (&["createdDateTime", "lastModifiedDateTime"], FilterOps::ORDERED),
+            (&["categories"], FilterOps::EQ),
         ],
         sortable: &[
             "displayName",
@@ -176,8 +210,10 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
             "{owner}/calendarGroups/{CalendarGroupId}/calendars",
             "groups/{GroupId}/calendar",
         ],
+        single: &["groups/{GroupId}/calendar"],
         create: &["{owner}/calendars", "{owner}/calendarGroups/{CalendarGroupId}/calendars"],
         record: &["{owner}/calendars/{id}"],
+        names_in_path: &[("id", CALENDARS)],
         update: true,
         delete: true,
         etag: true,
@@ -208,6 +244,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
             "{owner}/calendars/{CalendarId}/calendarView",
             "groups/{GroupId}/calendarView",
         ],
+        names_in_path: &[("CalendarId", CALENDARS)],
         instead: " Write to Events.",
         etag: true,
         largest_page: Some(1000),
@@ -249,7 +286,10 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
         listed_type: Some("attachment"),
         home: Home::Mailbox,
         list: &["{owner}/events/{Events_id}/attachments", "groups/{GroupId}/events/{Events_id}/attachments"],
-        record: &["{owner}/events/{Events_id}/attachments/{id}"],
+        record: &[
+            "{owner}/events/{Events_id}/attachments/{id}",
+            "groups/{GroupId}/events/{Events_id}/attachments/{id}",
+        ],
         instead: " Use the procedures AddAttachments and DeleteAttachment.",
         before: &[key_place("Events_id")],
         after: &[place("UserId")],
@@ -278,6 +318,7 @@ pub(in crate::catalog) const OUTLOOK: [Definition; 10] = [
         list: &["{owner}/mailFolders", "{owner}/mailFolders/{parentFolderId}/childFolders"],
         create: &["{owner}/mailFolders", "{owner}/mailFolders/{parentFolderId}/childFolders"],
         record: &["{owner}/mailFolders/{id}"],
+        names_in_path: &[("id", MAIL_FOLDERS), ("parentFolderId", MAIL_FOLDERS)],
         update: true,
         delete: true,
         after: &[place("userId")],

@@ -35,7 +35,7 @@ pub(super) struct LaneKeys {
 impl LaneKeys {
     /// Connections with the same app, tenant and Graph root count together. Where the tenant is not known, a connection
     /// stands for itself. A signed-in user's `me` means another mailbox in each connection, so mailboxes of such
-    /// connections are never put together.
+    /// connections are put together only under their object ids.
     pub(super) fn of(connection: &Connection, mailbox: Option<&str>, service: Service) -> Self {
         let alone = || format!("connection {}", connection.name);
         let (client, tenant) = (connection.auth.client_id.as_deref(), connection.auth.tenant.as_deref());
@@ -47,12 +47,21 @@ impl LaneKeys {
             _ => alone(),
         };
         let lane = match mailbox {
-            Some(mailbox) if connection.is_delegated() => LaneKey::Mailbox(alone(), mailbox.to_lowercase()),
+            // An object id is one mailbox, wherever it is named.
+            Some(mailbox) if connection.is_delegated() && !is_object_id(mailbox) => {
+                LaneKey::Mailbox(alone(), mailbox.to_lowercase())
+            }
             Some(mailbox) => LaneKey::Mailbox(in_tenant.clone(), mailbox.to_lowercase()),
             None => LaneKey::Service(in_tenant.clone(), service),
         };
         Self { lane, tenant: LaneKey::Tenant(in_tenant), application: LaneKey::Application(application) }
     }
+}
+
+/// Whether a mailbox's name is the object id of its user.
+pub fn is_object_id(mailbox: &str) -> bool {
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    mailbox.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && mailbox.split('-').all(digits)
 }
 
 #[cfg(test)]

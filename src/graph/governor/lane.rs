@@ -43,6 +43,8 @@ struct State {
     budget: Option<Budget>,
     /// Looks at the queue again when the next thing happens by time alone.
     timer: Option<(Instant, AbortOnDropHandle<()>)>,
+    /// The lane that counts for this one since both were found to be one mailbox.
+    moved_to: Option<Arc<Lane>>,
 }
 
 /// A closed gate: until when, and what Graph said.
@@ -65,9 +67,11 @@ struct Waiter {
     ask: Ask,
     deadline: Instant,
     traffic: Arc<Traffic>,
-    /// Takes the number of places that were given.
-    answer: oneshot::Sender<Result<u32, GraphError>>,
+    answer: oneshot::Sender<Answer>,
 }
+
+/// The places that were given; `None`: the lane has moved, and the line is elsewhere now.
+type Answer = Result<Option<u32>, GraphError>;
 
 /// What is asked of a lane.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +103,7 @@ impl Lane {
             pace: None,
             budget: with_budget.then(|| Budget::new(Instant::now())),
             timer: None,
+            moved_to: None,
         };
         Arc::new(Self { state: Mutex::new(state) })
     }
@@ -113,7 +118,7 @@ impl Lane {
         }
     }
 
-    /// Waits for a turn: free places, an open gate, and the budget.
+    /// Waits for a turn: free places, an open gate, and the budget. `None`: the lane has moved meanwhile.
     ///
     /// # Errors
     /// [`GraphError::NotNow`] when the gate opens after the deadline, or too many wait; [`GraphError::Deadline`],
@@ -122,11 +127,11 @@ impl Lane {
         self: &Arc<Self>,
         ask: Ask,
         context: &CallContext,
-    ) -> Result<Permit, GraphError> {
+    ) -> Result<Option<Permit>, GraphError> {
         if context.cancel.is_cancelled() {
             return Err(GraphError::Cancelled);
         }
-        let mut waiting = self.line_up(ask, context)?;
+        let Some(mut waiting) = self.line_up(ask, context)? else { return Ok(None) };
         let granted = match bounded(context, &mut waiting.answer).await {
             Ok(Ok(granted)) => granted,
             // A waiter is never dropped without an answer; were it, nothing would have been given.
@@ -135,11 +140,14 @@ impl Lane {
             Err(stop) => return Err(stop.into()),
         };
         waiting.is_answered = true;
-        granted.map(|places| Permit { lane: Arc::clone(self), places })
+        granted.map(|places| places.map(|places| Permit { lane: Arc::clone(self), places }))
     }
 
-    fn line_up(self: &Arc<Self>, ask: Ask, context: &CallContext) -> Result<Waiting<'_>, GraphError> {
+    fn line_up(self: &Arc<Self>, ask: Ask, context: &CallContext) -> Result<Option<Waiting<'_>>, GraphError> {
         let mut state = self.state();
+        if state.moved_to.is_some() {
+            return Ok(None);
+        }
         if let Some(closed) = state.closed(Instant::now()) {
             closed.refuse_beyond(context.deadline)?;
             context.traffic.held_until(closed.until);
@@ -153,7 +161,45 @@ impl Lane {
         let waiter = Waiter { ask, deadline: context.deadline, traffic, answer };
         let ticket = state.queue.push(run, ask.places, ask.again, waiter);
         self.serve(&mut state);
-        Ok(Waiting { lane: self, ticket, answer: answered, is_answered: false })
+        Ok(Some(Waiting { lane: self, ticket, answer: answered, is_answered: false }))
+    }
+
+    /// Lets `other` count for this lane from now on: what is in the air here counts there too until it comes back, a gate
+    /// that is closed here is closed there, and nobody gets in here any more. `other` must never move to this lane.
+    pub(super) fn move_to(self: &Arc<Self>, other: &Arc<Self>) {
+        if Arc::ptr_eq(self, other) {
+            return;
+        }
+        // Both locks at once, so that no place comes back in between. The order is never the other way round.
+        let mut state = self.state();
+        let mut theirs = other.state();
+        if state.moved_to.is_some() {
+            return;
+        }
+        theirs.in_flight += state.in_flight;
+        let now = Instant::now();
+        if let Some(closed) = state.closed(now).cloned()
+            && theirs.closed(now).is_none_or(|known| known.until < closed.until)
+        {
+            theirs.closed = Some(closed);
+        }
+        drop(theirs);
+        state.moved_to = Some(Arc::clone(other));
+        for waiter in state.queue.remove_where(|_| true) {
+            let _caller_may_be_gone = waiter.answer.send(Ok(None));
+        }
+    }
+
+    /// Places come back.
+    fn give_back(self: &Arc<Self>, places: u32) {
+        let mut state = self.state();
+        state.in_flight -= places;
+        let moved_to = state.moved_to.clone();
+        self.serve(&mut state);
+        drop(state);
+        if let Some(other) = moved_to {
+            other.give_back(places);
+        }
     }
 
     /// Lets everybody in for whom there is room now, and sees to it that the others are looked at in time.
@@ -175,7 +221,7 @@ impl Lane {
                 return;
             }
             let Some(waiter) = state.queue.take() else { return };
-            if waiter.answer.send(Ok(places)).is_ok() {
+            if waiter.answer.send(Ok(Some(places))).is_ok() {
                 state.admit(places, ask.cost, now);
             }
         }
@@ -354,7 +400,7 @@ fn too_many_wait() -> GraphError {
 struct Waiting<'l> {
     lane: &'l Arc<Lane>,
     ticket: Ticket,
-    answer: oneshot::Receiver<Result<u32, GraphError>>,
+    answer: oneshot::Receiver<Answer>,
     is_answered: bool,
 }
 
@@ -364,12 +410,12 @@ impl Drop for Waiting<'_> {
             return;
         }
         let mut state = self.lane.state();
-        if state.queue.remove(self.ticket).is_none()
-            && let Ok(Ok(places)) = self.answer.try_recv()
-        {
-            state.in_flight -= places;
-        }
+        let was_waiting = state.queue.remove(self.ticket).is_some();
         self.lane.serve(&mut state);
+        drop(state);
+        if !was_waiting && let Ok(Ok(Some(places))) = self.answer.try_recv() {
+            self.lane.give_back(places);
+        }
     }
 }
 
@@ -382,8 +428,6 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut state = self.lane.state();
-        state.in_flight -= self.places;
-        self.lane.serve(&mut state);
+        self.lane.give_back(self.places);
     }
 }

@@ -13,6 +13,7 @@ mod budget;
 mod cost;
 mod keys;
 mod lane;
+mod names;
 mod pressure;
 mod queue;
 
@@ -31,9 +32,11 @@ use crate::connection::Connection;
 
 use self::keys::{LaneKey, LaneKeys};
 use self::lane::{Ask, Lane, Permit};
+use self::names::Names;
 use super::{CallContext, GraphError, GraphRefusal};
 
 pub(super) use cost::{Cost, Service};
+pub use keys::is_object_id;
 pub(super) use pressure::Pressure;
 pub use pressure::ThrottleScope;
 
@@ -50,7 +53,14 @@ const IDLE_LANES: usize = 4_096;
 /// Shares out the right to send. One per agent, so that connections of one app share what Graph counts together.
 #[derive(Debug, Default)]
 pub struct Governor {
-    lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
+    lanes: Mutex<Lanes>,
+}
+
+/// The lanes that are in use or have learned something, and the names that mean the same mailbox.
+#[derive(Debug, Default)]
+struct Lanes {
+    all: HashMap<LaneKey, Arc<Lane>>,
+    names: Names,
 }
 
 /// A request that wants to be sent.
@@ -80,16 +90,25 @@ impl Governor {
         wanted: Wanted<'_>,
         context: &CallContext,
     ) -> Result<Slot, GraphError> {
-        let stay = self.stay(wanted.connection, wanted.mailbox, wanted.cost.service);
+        let mut stay = self.stay(wanted.connection, wanted.mailbox, wanted.cost.service);
         stay.refuse_if_closed_beyond(context.deadline)?;
         let _waiting = context.traffic.wait();
         let mut ask = Ask { places: wanted.places.max(1), cost: wanted.cost, again: wanted.again };
         // Narrow before wide, always in this order: who holds a place of the tenant waits for no mailbox.
         loop {
-            let lane = stay.lane.acquire(ask, context).await?;
+            let Some(lane) = stay.lane.acquire(ask, context).await? else {
+                // The mailbox was found to be one with another name, and its line is there now.
+                stay = self.stay(wanted.connection, wanted.mailbox, wanted.cost.service);
+                ask.again = true;
+                continue;
+            };
             let wide = Ask { places: 1, ..ask };
-            let tenant = stay.tenant.acquire(wide, context).await?;
-            let application = stay.application.acquire(wide, context).await?;
+            // Only mailboxes move.
+            let (Some(tenant), Some(application)) =
+                (stay.tenant.acquire(wide, context).await?, stay.application.acquire(wide, context).await?)
+            else {
+                continue;
+            };
             if stay.is_open() {
                 return Ok(Slot { permits: [lane, tenant, application], cost: wanted.cost, stay });
             }
@@ -123,9 +142,11 @@ impl Governor {
     }
 
     fn stay(self: &Arc<Self>, connection: &Connection, mailbox: Option<&str>, service: Service) -> Stay {
-        let keys = LaneKeys::of(connection, mailbox, service);
+        let mut keys = LaneKeys::of(connection, mailbox, service);
         let has_budget = keys.lane.is_directory();
-        let mut lanes = self.lanes();
+        let mut guard = self.lanes();
+        keys.lane = guard.names.one(keys.lane);
+        let lanes = &mut guard.all;
         if lanes.len() >= IDLE_LANES && !lanes.contains_key(&keys.lane) {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1 || lane.is_closed());
             // Closed gates go last, and only when there are too many of them.
@@ -145,12 +166,27 @@ impl Governor {
         let narrow = lane(&keys.lane, capacity, has_budget);
         let tenant = lane(&keys.tenant, TENANT_CONCURRENCY, false);
         let application = lane(&keys.application, APPLICATION_CONCURRENCY, false);
-        drop(lanes);
+        drop(guard);
         narrow.resize(capacity);
         Stay { governor: Arc::clone(self), keys, lane: narrow, tenant, application }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<LaneKey, Arc<Lane>>> {
+    /// Takes note that `name` and `other` are one mailbox for this connection: from now on both have one line.
+    pub(super) fn is_same(&self, connection: &Connection, name: &str, other: &str) {
+        if name.eq_ignore_ascii_case(other) {
+            return;
+        }
+        let key = |name| LaneKeys::of(connection, Some(name), Service::Other).lane;
+        let mut guard = self.lanes();
+        let Lanes { all, names } = &mut *guard;
+        let Some((from, to)) = names.join(key(name), key(other)) else { return };
+        if let Some(lane) = all.remove(&from) {
+            let capacity = Self::capacity(connection, Some(other));
+            lane.move_to(all.entry(to).or_insert_with(|| Lane::new(capacity, false)));
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
         // The map is whole between any two statements, so a panic elsewhere cannot have left it torn.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,8 +227,10 @@ impl Drop for Stay {
             (&self.keys.application, &self.application),
         ] {
             // Two owners are left: the map and this one. Nobody can join meanwhile, because joining needs the map's lock.
-            if Arc::strong_count(lane) == 2 && lane.is_as_new() {
-                lanes.remove(key);
+            // A lane that has moved is not in the map any more.
+            let is_there = lanes.all.get(key).is_some_and(|known| Arc::ptr_eq(known, lane));
+            if is_there && Arc::strong_count(lane) == 2 && lane.is_as_new() {
+                lanes.all.remove(key);
             }
         }
     }

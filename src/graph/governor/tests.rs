@@ -47,7 +47,7 @@ async fn no_more_than_four_at_once_in_a_mailbox_and_all_get_their_turn() {
     }
     tasks.join_all().await;
     assert_eq!(most.load(Ordering::SeqCst), 4);
-    assert!(governor.lanes().is_empty(), "idle lanes are dropped");
+    assert!(governor.lanes().all.is_empty(), "idle lanes are dropped");
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +63,7 @@ async fn a_closed_gate_holds_everybody_back_until_it_opens_and_not_longer() {
     // It has learned that four at once were too many; one that goes well is enough to forget that.
     (0..8).for_each(|_| slot.succeeded());
     drop((slot, other));
-    assert!(governor.lanes().is_empty());
+    assert!(governor.lanes().all.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -136,7 +136,7 @@ async fn waiting_in_line_ends_with_the_caller_and_leaves_nothing_behind() {
     assert_eq!(context.traffic.waiting(), 0);
     let again = enter(&governor, Some("m"), 1).await.unwrap();
     drop((again, three));
-    assert!(governor.lanes().is_empty());
+    assert!(governor.lanes().all.is_empty());
 }
 
 /// A refusal halves the places; each round that goes well gives one back.
@@ -267,6 +267,34 @@ fn forgotten_closed_lanes_are_bounded() {
         for mailbox in 0..IDLE_LANES * 2 {
             close(&governor, Some(&mailbox.to_string()), 60, ThrottleScope::Narrow);
         }
-        assert!(governor.lanes().len() <= IDLE_LANES + 2);
+        assert!(governor.lanes().all.len() <= IDLE_LANES + 2);
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_under_two_names_has_one_line_once_that_is_known() {
+    const ID: &str = "bb8775a4-4d8c-42cf-a1d4-4d58c2bb668f";
+    let governor = Governor::new();
+    let connection = app();
+    let enter = async |name: &'static str| {
+        let soon = CallContext { deadline: Instant::now() + Duration::from_secs(1), ..context() };
+        governor.enter(wanted(&connection, Some(name), 1), &soon).await
+    };
+    let mut by_name = Vec::new();
+    for _ in 0..3 {
+        by_name.push(enter("ada@contoso.example").await.unwrap());
+    }
+    let by_id = [enter(ID).await.unwrap(), enter(ID).await.unwrap()];
+    governor.is_same(&connection, "Ada@contoso.example", ID);
+    // Five are in the air, begun before it was known. Nobody gets in under either name until fewer than four are left.
+    for name in ["ada@contoso.example", ID] {
+        assert!(matches!(enter(name).await, Err(GraphError::Deadline)), "{name}");
+    }
+    by_name.pop();
+    assert!(matches!(enter(ID).await, Err(GraphError::Deadline)));
+    by_name.pop();
+    let fourth = enter("ada@contoso.example").await.unwrap();
+    assert!(matches!(enter(ID).await, Err(GraphError::Deadline)));
+    drop((by_name, by_id, fourth));
+    assert!(governor.lanes().all.is_empty(), "nothing is held by names");
 }

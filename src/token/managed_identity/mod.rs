@@ -1,5 +1,5 @@
 //! Managed identity: a token because of where the agent runs. Finds the source, asks it, and for Kubernetes exchanges
-//! the pod's federated token. The metadata services are local to the machine and are never asked through a proxy.
+//! the pod's federated token at the connection's authority. Nothing of it ever goes through a proxy.
 
 mod answer;
 mod challenge;
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use url::Url;
 use zeroize::Zeroize;
 
 use self::answer::{Answered, Manners, denied, failure};
@@ -65,7 +66,8 @@ impl ManagedIdentity {
         Self { environment, has_arc_agent, client: OnceLock::new(), failures: AtomicUsize::new(0) }
     }
 
-    /// Asks for a token once. `http` is the connection's own client, for the token endpoint of Kubernetes.
+    /// Asks for a token once. `http` is the connection's client for token requests, which goes past every proxy here; it is
+    /// for the exchange of Kubernetes.
     pub(super) async fn fetch(
         &self,
         connection: &Connection,
@@ -241,7 +243,12 @@ async fn federated(
     let Some(tenant) = auth.tenant.clone().or_else(|| workload.tenant.clone()) else {
         return missing("AzureTenant", "AZURE_TENANT_ID");
     };
-    let authority = workload.authority.as_ref().unwrap_or(&connection.endpoints.authority);
+    let authority = &connection.endpoints.authority;
+    let other = workload.authority.as_deref().and_then(|named| Url::parse(named.trim()).ok());
+    if other.is_some_and(|other| other.origin() != authority.origin()) {
+        tracing::warn!(connection = %connection.name, authority = %authority.origin().ascii_serialization(),
+            "AZURE_AUTHORITY_HOST names another server than the connection. The pod's token goes to the connection's own; set AzureEnvironment or AuthorityHost if the other one is meant.");
+    }
     let Some(url) = endpoint::token_url(authority, &tenant) else {
         return denied(
             clock.now(),

@@ -13,7 +13,6 @@ use super::model::SignInError;
 use super::protocol::{self, Proof, Redirect};
 use super::stage::Stage;
 use super::wire;
-use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::token::advice;
 use crate::token::answer::{self, NewTokens, Outcome};
@@ -59,7 +58,8 @@ pub(super) async fn drive(sign_in: Arc<SignIn>, ready: Ready) {
         () = sign_in.drivers.stop.cancelled() => return,
         () = sign_in.ended.cancelled() => return,
         Ok(redirect) = answered => redirect,
-        () = context.clock.sleep_until(expires_at) => return sign_in.expire(),
+        // By the clock that nobody sets, as the server counts the code's life.
+        () = tokio::time::sleep(LIFETIME) => return sign_in.expire(),
     };
     closing.cancel();
     match redirect {
@@ -69,7 +69,7 @@ pub(super) async fn drive(sign_in: Arc<SignIn>, ready: Ready) {
                 return;
             }
             let asked_at = context.clock.now();
-            match redeem(context, &code, &redirect_uri, &proof.verifier).await {
+            match redeem(context, &sign_in.drivers.stop, &code, &redirect_uri, &proof.verifier).await {
                 Ok(tokens) => store(&sign_in, tokens, asked_at).await,
                 Err(failure) => sign_in.fail(failure),
             }
@@ -100,8 +100,9 @@ async fn prepare(
     Ok((listener, redirect_uri, url))
 }
 
-async fn redeem(
+pub(super) async fn redeem(
     context: &Context,
+    stop: &CancellationToken,
     code: &Secret,
     redirect_uri: &str,
     verifier: &Secret,
@@ -117,7 +118,7 @@ async fn redeem(
         let proof = Some(code.expose().as_str());
         let mut form = endpoint::form(connection, &client, Grant::AuthorizationCode, proof, None);
         endpoint::add(&mut form, &[("redirect_uri", redirect_uri), ("code_verifier", verifier.expose())]);
-        let outcome = match wire::post(context, url, form).await {
+        let outcome = match wire::post(context, stop, url, form).await {
             Ok(answered) => {
                 answer::classify(answered.status, &answered.headers, &answered.body, context.clock.now())
             }
@@ -136,10 +137,11 @@ async fn redeem(
                 return Err(failure);
             }
             Outcome::TryLater { failure, .. } if attempt == ATTEMPTS => return Err(failure),
-            Outcome::TryLater { after, .. } => {
-                let until: Timestamp =
-                    context.clock.now().plus(after.unwrap_or_default().clamp(PAUSE, PAUSE * 10));
-                context.clock.sleep_until(until).await;
+            Outcome::TryLater { after, failure } => {
+                let pause = tokio::time::sleep(after.unwrap_or_default().clamp(PAUSE, PAUSE * 10));
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    return Err(failure);
+                }
             }
         }
     }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::desk::{Ready, SignIn};
 use super::model::SignInError;
 use super::protocol::{self, DeviceCode};
 use super::stage::Stage;
 use super::{settle, wire};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::token::answer::{self, NewTokens, Outcome};
 use crate::token::endpoint::{self, Answered, ClientIdentity};
 use crate::token::model::TokenFailure;
@@ -40,7 +41,7 @@ enum Poll {
 /// Drives one sign-in to its end.
 pub(super) async fn drive(sign_in: Arc<SignIn>, ready: Ready) {
     let context = &sign_in.context;
-    let code = match ask_for_code(context).await {
+    let code = match ask_for_code(context, &sign_in.drivers.stop).await {
         Ok(code) => code,
         Err(error) => {
             if let SignInError::Refused(failure) | SignInError::TryLater { failure, .. } = &error {
@@ -50,7 +51,8 @@ pub(super) async fn drive(sign_in: Arc<SignIn>, ready: Ready) {
             return;
         }
     };
-    let expires_at = context.clock.now().plus(code.lifetime);
+    // What is shown goes by the wall clock; waiting goes by the clock that nobody sets.
+    let (expires_at, given) = (context.clock.now().plus(code.lifetime), Clock::stopwatch());
     let claims = claims_on_record(context).await;
     let shown = sign_in.go(|stage| stage.prompt(code.prompt.clone(), expires_at));
     let _the_caller_may_have_gone = ready.send(Ok(None));
@@ -60,18 +62,18 @@ pub(super) async fn drive(sign_in: Arc<SignIn>, ready: Ready) {
     let mut interval = code.interval;
     let mut wait = interval;
     loop {
-        let poll_at = context.clock.now().plus(wait);
+        let left = code.lifetime.saturating_sub(given.elapsed());
         tokio::select! {
             biased;
             () = sign_in.drivers.stop.cancelled() => return,
             () = sign_in.ended.cancelled() => return,
-            () = context.clock.sleep_until(poll_at.min(expires_at)) => {}
+            () = tokio::time::sleep(wait.min(left)) => {}
         }
-        if context.clock.now() >= expires_at {
+        if given.elapsed() >= code.lifetime {
             return sign_in.expire();
         }
         let asked_at = context.clock.now();
-        match poll(context, &code, claims.as_deref()).await {
+        match poll(context, &sign_in.drivers.stop, &code, claims.as_deref()).await {
             Poll::Pending => wait = interval,
             Poll::SlowDown => {
                 interval += SLOW_DOWN;
@@ -136,7 +138,7 @@ fn address(context: &Context, name: &str) -> Result<url::Url, SignInError> {
     })
 }
 
-async fn ask_for_code(context: &Context) -> Result<DeviceCode, SignInError> {
+async fn ask_for_code(context: &Context, stop: &CancellationToken) -> Result<DeviceCode, SignInError> {
     let url = address(context, "devicecode")?;
     let mut form = String::new();
     let scope = protocol::scope(&context.connection);
@@ -146,7 +148,7 @@ async fn ask_for_code(context: &Context) -> Result<DeviceCode, SignInError> {
         after: after.unwrap_or(Duration::from_secs(5)),
     };
     let Answered { status, headers, body } =
-        wire::post(context, url, form).await.map_err(|failure| later(failure, None))?;
+        wire::post(context, stop, url, form).await.map_err(|failure| later(failure, None))?;
     if status == 200 {
         return DeviceCode::read(&body).ok_or_else(|| {
             let failure = context.failure(
@@ -164,14 +166,14 @@ async fn ask_for_code(context: &Context) -> Result<DeviceCode, SignInError> {
     }
 }
 
-async fn poll(context: &Context, code: &DeviceCode, claims: Option<&str>) -> Poll {
+async fn poll(context: &Context, stop: &CancellationToken, code: &DeviceCode, claims: Option<&str>) -> Poll {
     let client = client(context);
     let Some(url) = endpoint::token_url_of(&context.connection, &client.tenant) else {
         return Poll::Expired;
     };
     let proof = Some(code.device_code.expose().as_str());
     let form = endpoint::form(&context.connection, &client, Grant::DeviceCode, proof, claims);
-    match wire::post(context, url, form).await {
+    match wire::post(context, stop, url, form).await {
         Ok(answered) => judge(&answered, context.clock.now()),
         Err(failure) => {
             tracing::debug!(connection = %context.connection.name, code = failure.code, "A poll of the sign-in got no answer.");

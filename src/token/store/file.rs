@@ -71,10 +71,12 @@ impl Store for FileStore {
 
     fn lock(&self) -> BoxFuture<'_, Result<StoreLock, StoreError>> {
         let place = Arc::clone(&self.0);
-        off_thread(move || {
-            place.prepare_folder()?;
-            Ok(StoreLock::new(FileLock::acquire(&place.lock_path, place.lock_timeout)?))
-        })
+        async move {
+            let prepared = Arc::clone(&place);
+            off_thread(move || prepared.prepare_folder()).await?;
+            let lock = FileLock::wait(place.lock_path.clone(), place.lock_timeout).await?;
+            Ok(StoreLock::new(lock))
+        }
         .boxed()
     }
 

@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::connection::{Connection, Proxy, ServerTrust};
+use crate::connection::{ClientCredential, Connection, Proxy, ServerTrust};
 
 pub use thumbprint::{client_for_thumbprint, shows_other_certificate};
 pub use trouble::{Trouble, explain, refused_by_proxy};
@@ -70,13 +70,18 @@ impl Transports {
         self.remembered(Key { proxy: connection.proxy.clone(), trust: connection.server_trust.clone() })
     }
 
-    /// The client for services of this very host, such as managed identity: no proxy whatever the connection says, because
-    /// a proxy would answer for its own host.
+    /// The client for token requests of `connection`: as [`Transports::client`], but past every proxy where the connection
+    /// signs in as the machine it runs on. The machine's proof (a pod's token) is not for a proxy to see.
     ///
     /// # Errors
-    /// A sentence, when the host's trust roots cannot be read.
-    pub fn without_proxy(&self) -> Result<reqwest::Client, String> {
-        self.remembered(Key { proxy: None, trust: ServerTrust::System }).map(|clients| clients.pooled)
+    /// As [`Transports::client`].
+    pub fn token_client(&self, connection: &Arc<Connection>) -> Result<reqwest::Client, String> {
+        let proxy = match connection.auth.credential {
+            ClientCredential::ManagedIdentity(_) => None,
+            _ => connection.proxy.clone(),
+        };
+        let trust = connection.server_trust.clone();
+        self.remembered(Key { proxy, trust }).map(|clients| clients.pooled)
     }
 
     fn remembered(&self, key: Key) -> Result<HttpClients, String> {
@@ -171,7 +176,11 @@ mod tests {
         for connection in [&plain, &other, &proxied, &pinned(1), &pinned(2), &pinned(1)] {
             transports.clients(connection).unwrap();
         }
-        transports.without_proxy().unwrap();
+        let machine = connection("e").with(|connection| {
+            connection.proxy = proxied.proxy.clone();
+            connection.auth.credential = ClientCredential::ManagedIdentity(None);
+        });
+        transports.token_client(&machine.finish()).unwrap();
         assert_eq!(format!("{transports:?}"), "Transports { clients: 4 }");
     }
 }

@@ -90,6 +90,13 @@ pub(crate) fn serve(shared: &Shared, call: &Call) -> Answer {
                     *(if mailbox { &mut options.mailbox_rate } else { &mut options.tenant_rate }) = limit;
                 }
             }
+            if let Some(milliseconds) = body["search_lag_milliseconds"].as_u64() {
+                state.options.search_lag = Duration::from_millis(milliseconds);
+                state.pages.clear();
+            }
+            if let Some(refused) = body["refuse_known_transactions"].as_bool() {
+                state.options.refuse_known_transactions = refused;
+            }
             if let Some(after) = body["next_link_after_value"].as_bool() {
                 state.options.next_link_after_value = after;
                 state.pages.clear();

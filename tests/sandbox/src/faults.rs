@@ -81,6 +81,15 @@ pub enum FaultAction {
         /// The HTTP status: 502, 503 or 504.
         status: u16,
     },
+    /// Answers with this status at once, as a gateway that lost patience does, and carries the request out so much later.
+    /// Only Graph does the work; other services leave it. In JSON: milliseconds.
+    StatusThenExecuting {
+        /// The HTTP status: 502, 503 or 504.
+        status: u16,
+        /// When the work is done.
+        #[serde(with = "milliseconds")]
+        after: Duration,
+    },
     /// Reads so many bytes of the request's body, then closes the connection; the content service only.
     CutUpload(usize),
     /// Carries the request out and closes the connection after so many bytes of the body.
@@ -131,6 +140,7 @@ impl FaultAction {
             Self::CutBeforeAnswer => "cut_before_answer".to_owned(),
             Self::DropBeforeExecuting => "drop_before_executing".to_owned(),
             Self::StatusAfterExecuting { status } => format!("status_after_executing_{status}"),
+            Self::StatusThenExecuting { status, .. } => format!("status_then_executing_{status}"),
             Self::CutUpload(_) => "cut_upload".to_owned(),
             Self::CutMidBody(_) => "cut_mid_body".to_owned(),
             Self::Hang => "hang".to_owned(),

@@ -77,6 +77,11 @@ impl Sandbox {
         Ok(Self { shared, login_url, graph_origin, content_origin, stop: Some(stop), thread: Some(thread) })
     }
 
+    /// The state, locked.
+    pub(crate) fn state(&self) -> std::sync::MutexGuard<'_, crate::state::State> {
+        self.shared.lock()
+    }
+
     /// `http://127.0.0.1:PORT` of the sign-in service; https with [`SandboxOptions::tls`], as the other two.
     pub fn login_url(&self) -> &str {
         &self.login_url
@@ -270,6 +275,17 @@ impl Sandbox {
         state.graph_requests.clear();
     }
 
+    /// Gives the first contacts of a user's mailbox these ids, as a test needs them.
+    pub fn give_contacts_ids(&self, user: &str, ids: &[&str]) {
+        let mut state = self.shared.lock();
+        let owner = state.tenant.user(user).expect("a user of this tenant");
+        let contacts = state.tenant.mailbox(&owner).of_mut(crate::data::model::Entity::Contact);
+        let keys = contacts.keys();
+        for (key, id) in keys.into_iter().zip(ids) {
+            contacts.give_id(key, id);
+        }
+    }
+
     /// Plans a fault.
     pub fn inject(&self, fault: Fault) {
         self.shared.lock().faults.inject(fault);
@@ -304,6 +320,13 @@ impl Sandbox {
     pub fn set_next_link_after_value(&self, after: bool) {
         let mut state = self.shared.lock();
         state.options.next_link_after_value = after;
+        state.pages.clear();
+    }
+
+    /// Sets how long new messages stay out of the search folder of all messages.
+    pub fn set_search_lag(&self, lag: Duration) {
+        let mut state = self.shared.lock();
+        state.options.search_lag = lag;
         state.pages.clear();
     }
 

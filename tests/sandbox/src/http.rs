@@ -99,6 +99,11 @@ async fn handle(
 ) -> Result<Response<BoxBody<Bytes, io::Error>>, io::Error> {
     let (head, body) = request.into_parts();
     let mut call = head_of(&head);
+    // The front end does not wait for a body whose end nobody announced (RFC 9110 section 15.5.12).
+    let announced = ["content-length", "transfer-encoding"].iter().any(|name| call.header(name).is_some());
+    if service == Service::Graph && !announced && ["POST", "PUT", "PATCH"].contains(&call.method.as_str()) {
+        return Ok(response(Answer::text(411, "text/html", "<h2>Length Required</h2>")));
+    }
     let fault = (service == Service::Content)
         .then(|| shared.lock().take_content_fault(&call.method, &call.target))
         .flatten();

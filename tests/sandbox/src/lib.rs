@@ -24,6 +24,7 @@ mod http;
 mod login;
 mod options;
 mod random;
+mod snapshot;
 mod state;
 mod throttle;
 mod time;
@@ -38,6 +39,7 @@ pub use options::{
     DEFAULT_TENANT_ID, DELEGATED_SCOPES, EXPIRED_CLIENT_SECRET, PUBLIC_CLIENT_ID, REDIRECT_URIS, Rotation,
     SandboxOptions,
 };
+pub use snapshot::Checkpoint;
 pub use state::{RecordedRequest, Stats};
 pub use throttle::{LoggedRequest, RateLimit};
 pub use tls::{TlsFiles, TlsFront};

@@ -57,6 +57,7 @@ pub(crate) async fn serve(shared: &Shared, call: &Call) -> Outcome {
             answer();
             Outcome::Answer(Answer::empty(status))
         }
+        Some(FaultAction::StatusThenExecuting { status, .. }) => Outcome::Answer(Answer::empty(status)),
         Some(FaultAction::Hang) => Outcome::Hang,
         Some(FaultAction::EndlessBody) => Outcome::Endless,
         Some(FaultAction::Garbage) => Outcome::Answer(garbage()),

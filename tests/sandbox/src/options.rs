@@ -103,6 +103,12 @@ pub struct SandboxOptions {
     pub enforce_mailbox_concurrency: bool,
     /// Puts `@odata.nextLink` after `value`, where it usually stands before it.
     pub next_link_after_value: bool,
+    /// How long a new message stays out of the search folder that lists all messages of a mailbox; its own folder shows it
+    /// at once.
+    pub search_lag: Duration,
+    /// Whether a second event with a `transactionId` is refused with `ErrorDuplicateTransactionId` instead of answered with
+    /// the first one. The service was seen to do either.
+    pub refuse_known_transactions: bool,
     /// How many requests one mailbox serves in a span of time; each part of a batch counts.
     pub mailbox_rate: Option<RateLimit>,
     /// How many requests the tenant serves in a span of time; each part of a batch counts.
@@ -140,6 +146,8 @@ impl Default for SandboxOptions {
             mailbox_concurrency: 4,
             enforce_mailbox_concurrency: true,
             next_link_after_value: false,
+            search_lag: Duration::ZERO,
+            refuse_known_transactions: false,
             mailbox_rate: None,
             tenant_rate: None,
             directory_units: None,

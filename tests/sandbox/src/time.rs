@@ -37,8 +37,9 @@ pub(crate) fn parse_nanos(text: &str) -> Option<i128> {
     if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
         return Some(timestamp.as_nanosecond());
     }
-    let rest = if text.len() == 10 { "T00:00:00Z" } else { "Z" };
-    format!("{text}{rest}").parse::<jiff::Timestamp>().ok().map(|timestamp| timestamp.as_nanosecond())
+    // A time without an offset, or one in UTC on the last day there is, which no timestamp of the library reaches.
+    let local: jiff::civil::DateTime = text.strip_suffix('Z').unwrap_or(text).parse().ok()?;
+    Some(local.duration_since(jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0)).as_nanos())
 }
 
 /// Like [`parse_nanos`], in whole seconds.

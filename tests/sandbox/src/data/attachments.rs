@@ -43,7 +43,7 @@ pub(crate) enum AttachmentKind {
 }
 
 /// The attachments of a mailbox.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Attachments {
     /// By type and number at birth of what they hang on.
     made: HashMap<(Entity, u32), Vec<Attachment>>,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Whose rows they are.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ fn pack(fields: &Map<String, Value>) -> Box<[u8]> {
 }
 
 /// The rows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Collection {
     /// The entity type.
     pub(crate) entity: Entity,
@@ -58,6 +59,8 @@ pub(crate) struct Collection {
     /// Counts the changes; part of every cache key.
     pub(crate) version: u64,
     seeded: u32,
+    /// Ids that a test gave to rows instead of their own.
+    names: BTreeMap<u32, String>,
     next_key: u32,
     stored: BTreeMap<u32, Option<StoredRow>>,
     /// The row that was read last, unpacked: its number, its change and its properties.
@@ -65,6 +68,8 @@ pub(crate) struct Collection {
     /// The rows that changed, with the version they changed to.
     changes: Vec<(u64, u32)>,
     moved: HashMap<u32, u32>,
+    /// When rows that clients made or moved came to where they are.
+    placed: HashMap<u32, Instant>,
 }
 
 impl Collection {
@@ -77,11 +82,13 @@ impl Collection {
             // A client that has nothing yet is at zero.
             version: 1,
             seeded,
+            names: BTreeMap::new(),
             next_key: seeded,
             stored: BTreeMap::new(),
             unpacked: RefCell::new((u32::MAX, u32::MAX, Map::new())),
             changes: Vec::new(),
             moved: HashMap::new(),
+            placed: HashMap::new(),
         }
     }
 
@@ -101,6 +108,11 @@ impl Collection {
             Some(row) => row.is_some(),
             None => key < self.seeded,
         }
+    }
+
+    /// How long a row has been where it is; nothing for one that was always there.
+    pub(crate) fn age(&self, key: u32) -> Option<Duration> {
+        self.placed.get(&key).map(Instant::elapsed)
     }
 
     /// The row's number now, for the number it was born with.
@@ -143,8 +155,22 @@ impl Collection {
         format!("W/\"{}\"", self.change_key(key))
     }
 
+    /// Gives a row an id of the test's own, which stands for it wherever its id does.
+    pub(crate) fn give_id(&mut self, key: u32, id: &str) {
+        self.note(key);
+        self.names.insert(key, id.to_owned());
+    }
+
+    /// The row that has this id of a test's own: exactly this one, as the service compares ids.
+    pub(crate) fn named(&self, id: &str) -> Option<u32> {
+        self.names.iter().find(|(_, name)| *name == id).map(|(key, _)| *key)
+    }
+
     /// The row's id.
     pub(crate) fn id(&self, key: u32, immutable: bool) -> String {
+        if let Some(name) = self.names.get(&key) {
+            return name.clone();
+        }
         match self.entity {
             Entity::User => match self.field(key, "id") {
                 Value::String(id) => id,
@@ -186,6 +212,7 @@ impl Collection {
     pub(crate) fn create(&mut self, parent: u32, fields: Map<String, Value>) -> u32 {
         let key = self.next_key;
         self.next_key += 1;
+        self.placed.insert(key, Instant::now());
         self.note(key);
         self.stored.insert(key, Some(StoredRow { parent, origin: key, change: 0, packed: pack(&fields) }));
         key
@@ -215,6 +242,7 @@ impl Collection {
         row.change += 1;
         let moved = self.next_key;
         self.next_key += 1;
+        self.placed.insert(moved, Instant::now());
         self.note(key);
         self.note(moved);
         self.moved.insert(row.origin, moved);

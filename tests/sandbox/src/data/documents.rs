@@ -20,7 +20,7 @@ pub(crate) struct Document {
 }
 
 /// A table of rows, in the order they were made.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Table {
     rows: BTreeMap<u64, Document>,
     by_id: HashMap<String, u64>,
@@ -65,14 +65,21 @@ impl Table {
 }
 
 /// The tables by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Documents {
     tables: HashMap<&'static str, Table>,
     /// The users' ids in each group: members and owners.
     pub(crate) people: HashMap<String, (Vec<String>, Vec<String>)>,
+    /// The id of each user's manager.
+    pub(crate) managers: HashMap<String, String>,
 }
 
 impl Documents {
+    /// All tables with their names.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = (&'static str, &Table)> {
+        self.tables.iter().map(|(name, table)| (*name, table))
+    }
+
     /// A table; empty when nothing was ever put in.
     pub(crate) fn table(&mut self, name: &'static str) -> &mut Table {
         self.tables.entry(name).or_default()

@@ -65,7 +65,7 @@ pub(crate) struct FileFacts {
 }
 
 /// A drive.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Drive {
     /// The id.
     pub(crate) id: String,
@@ -113,6 +113,11 @@ impl Drive {
         drive.items.insert(ROOT, root);
         drive.furnish();
         drive
+    }
+
+    /// All items that are there.
+    pub(crate) fn items(&self) -> impl Iterator<Item = (u32, &DriveItem)> {
+        self.items.iter().filter(|(_, item)| !item.deleted).map(|(key, item)| (*key, item))
     }
 
     /// The item of that number, if it is there.
@@ -354,7 +359,7 @@ impl Drive {
 }
 
 /// The drives that somebody opened, by id.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Drives {
     by_id: HashMap<String, Drive>,
 }
@@ -365,6 +370,11 @@ impl Drives {
         let id = drive_id(seed_of(&owner.id));
         self.by_id.entry(id.clone()).or_insert_with(|| Drive::new(owner.clone(), of_group, personal));
         id
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Drive> {
+        self.by_id.values()
     }
 
     /// A drive by its id.

@@ -88,6 +88,15 @@ pub(crate) fn decode(owner: &str, text: &str) -> Option<DecodedId> {
     (encode(owner, entity, key, immutable) == text).then_some(DecodedId { entity, key, immutable })
 }
 
+/// Whether an id was written for some mailbox: then it is well formed, and in another mailbox there is no such item.
+pub(crate) fn is_of_some_mailbox(text: &str) -> bool {
+    let owner = |bytes: &[u8]| String::from_utf8(bytes.get(4..40)?.to_vec()).ok();
+    let Some(owner) = URL_SAFE.decode(text).ok().and_then(|bytes| owner(&bytes)) else { return false };
+    decode(&owner, text).is_some()
+        || attachment_number(&owner, text).is_some()
+        || occurrence_number(&owner, text).is_some()
+}
+
 /// Writes a row's change key; `change` counts its changes.
 pub(crate) fn change_key(owner_seed: u64, key: u32, change: u32) -> String {
     let mut bytes = Vec::with_capacity(30);

@@ -297,7 +297,7 @@ pub(crate) static CONTACT: Shape = Shape {
 /// Calendars.
 pub(crate) static CALENDAR: Shape = Shape {
     name: "calendar",
-    navigation: &["calendarPermissions", "calendarView", "events"],
+    navigation: &["calendarPermissions", "calendarView", "events", "singleValueExtendedProperties"],
     properties: &[
         p("id", Kind::Text).read_only().unfilterable(),
         p("name", Kind::Text),
@@ -334,7 +334,7 @@ pub(crate) static CALENDAR: Shape = Shape {
 /// Mail folders.
 pub(crate) static MAIL_FOLDER: Shape = Shape {
     name: "mailFolder",
-    navigation: &["childFolders", "messageRules", "messages"],
+    navigation: &["childFolders", "messageRules", "messages", "singleValueExtendedProperties"],
     properties: &[
         p("id", Kind::Text).read_only().unfilterable(),
         p("displayName", Kind::Text),
@@ -349,7 +349,7 @@ pub(crate) static MAIL_FOLDER: Shape = Shape {
 /// Contact folders.
 pub(crate) static CONTACT_FOLDER: Shape = Shape {
     name: "contactFolder",
-    navigation: &["childFolders", "contacts"],
+    navigation: &["childFolders", "contacts", "singleValueExtendedProperties"],
     properties: &[
         p("id", Kind::Text).read_only().unfilterable(),
         p("parentFolderId", Kind::Text),

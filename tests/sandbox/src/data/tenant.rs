@@ -30,7 +30,7 @@ pub(crate) struct UserFacts {
 }
 
 /// One mailbox.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mailbox {
     /// The rows, one collection per entity type.
     collections: HashMap<Entity, Collection>,
@@ -40,6 +40,11 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
+    /// All rows, a collection for each entity type.
+    pub(crate) fn collections(&self) -> impl Iterator<Item = &Collection> {
+        self.collections.values()
+    }
+
     /// The rows of an entity type.
     pub(crate) fn of(&self, entity: Entity) -> &Collection {
         self.collections.get(&entity).expect("every mailbox is built with a collection per mailbox entity")
@@ -77,7 +82,7 @@ impl Mailbox {
 }
 
 /// The directory and the mailboxes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tenant {
     /// The directory's users.
     pub(crate) users: Collection,
@@ -111,6 +116,11 @@ impl Tenant {
                 self.lookup.insert(text.to_lowercase(), key);
             }
         }
+    }
+
+    /// The mailboxes that somebody opened.
+    pub(crate) fn open_mailboxes(&self) -> impl Iterator<Item = &Mailbox> {
+        self.mailboxes.values()
     }
 
     /// Finds a user by object id or principal name.

@@ -46,6 +46,7 @@ pub(crate) fn uses_mailbox(route: &Route) -> bool {
             | Route::Batch
             | Route::Drive(_)
             | Route::Resource(_)
+            | Route::Manager(..)
             | Route::Licenses(..)
     )
 }
@@ -79,6 +80,7 @@ pub(crate) fn check(
             }
         }
         Route::User(whose)
+        | Route::Manager(whose, _)
         | Route::Licenses(whose, _)
         | Route::Attachments(whose, ..)
         | Route::Mime(whose, _)
@@ -210,6 +212,7 @@ fn needed(route: &Route, writes: bool) -> &'static [&'static str] {
         | Route::User(_)
         | Route::Drive(_)
         | Route::Resource(_)
+        | Route::Manager(..)
         | Route::Licenses(..) => {
             return &[];
         }

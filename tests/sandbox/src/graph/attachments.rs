@@ -411,7 +411,7 @@ fn one(
     key: u32,
     id: &str,
 ) -> Result<Attachment, GraphError> {
-    let number = ids::attachment_number(&owner.id, id).ok_or_else(GraphError::malformed_id)?;
+    let number = ids::attachment_number(&owner.id, id).ok_or_else(|| GraphError::foreign_id(id))?;
     let list = list(state, owner, entity, key);
     list.into_iter().find(|attachment| attachment.number == number).ok_or_else(GraphError::item_not_found)
 }

@@ -113,6 +113,15 @@ async fn one(shared: &Shared, part: &Part, principal: &Principal, dependency_fai
             let status = FaultAction::Status { status, headers: Vec::new(), body: String::new() };
             planned(shared, &part.call, status)
         }
+        Some(FaultAction::StatusThenExecuting { status, after }) => {
+            let (later, work, principal) = (shared.clone(), part.call.clone(), principal.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                single(&later, &work, &principal, None).await;
+            });
+            let status = FaultAction::Status { status, headers: Vec::new(), body: String::new() };
+            planned(shared, &part.call, status)
+        }
         Some(other) => planned(shared, &part.call, other),
     }
 }

@@ -4,7 +4,9 @@
 use super::errors::GraphError;
 use super::prefer::Prefer;
 use super::route::{Parent, Route};
-use super::{actions, attachments, delta, drives, entity, licenses, listing, resources, users, views, write};
+use super::{
+    actions, attachments, delta, drives, entity, licenses, listing, manager, resources, users, views, write,
+};
 use crate::answer::{Answer, Call};
 use crate::data::model::Entity;
 use crate::data::tenant::UserFacts;
@@ -57,6 +59,7 @@ pub(crate) fn carry_out(state: &mut State, call: &Call, context: &Context) -> Re
         }
         ("GET", Route::Mime(_, id)) => entity::mime(state, context, id),
         (_, Route::Resource(path)) => resources::carry_out(state, call, context, path),
+        (_, Route::Manager(_, reference)) => manager::carry_out(state, call, context, *reference),
         ("POST", Route::Licenses(_, true)) => licenses::assign(state, call, context),
         ("GET", Route::Licenses(_, false)) => Ok(licenses::details(state, context)),
         (_, Route::Drive(path)) => drives::carry_out(state, call, context, path),

@@ -83,7 +83,10 @@ pub(crate) fn find(mailbox: &Mailbox, entity: Entity, id: Option<&str>) -> Resul
         let text = "This sandbox only reads occurrences.";
         return Err(GraphError::new(501, "NotImplemented", text));
     }
-    let decoded = ids::decode(&rows.owner.id, id).ok_or_else(GraphError::malformed_id)?;
+    if let Some(key) = rows.named(id) {
+        return if rows.contains(key) { Ok(key) } else { Err(GraphError::item_not_found()) };
+    }
+    let decoded = ids::decode(&rows.owner.id, id).ok_or_else(|| GraphError::foreign_id(id))?;
     if decoded.entity != entity {
         return Err(GraphError::item_not_found());
     }

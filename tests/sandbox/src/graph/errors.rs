@@ -83,6 +83,12 @@ impl GraphError {
         Self::new(400, "ErrorInvalidIdMalformed", "Id is malformed.")
     }
 
+    /// What becomes of an id that this mailbox did not write: another mailbox's is well formed, and there is no such item
+    /// here.
+    pub(crate) fn foreign_id(id: &str) -> Self {
+        if crate::data::ids::is_of_some_mailbox(id) { Self::item_not_found() } else { Self::malformed_id() }
+    }
+
     /// 403 from a mailbox.
     pub(crate) fn access_denied() -> Self {
         Self::new(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")

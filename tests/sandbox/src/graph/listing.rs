@@ -40,12 +40,15 @@ pub(crate) fn collection(
         context.prefer,
         call.header("consistencylevel").unwrap_or_default()
     );
+    let lags = entity == Entity::Message && folder.is_none() && !state.options.search_lag.is_zero();
     if context.next_link.is_none()
+        && !lags
         && let Some(page) = state.pages.page(&cache_key)
     {
         return Ok(answer(page));
     }
     let keys = keys(state, context, entity, folder, &query);
+    let keys = searchable(state, context, entity, folder, keys);
     let (start, size) = if directory {
         (skip_token::read(query.skip_token.as_deref(), call)?, query.top.unwrap_or(100))
     } else {
@@ -88,7 +91,7 @@ pub(crate) fn collection(
         });
     }
     let page = Page { rows: values.len() as u64, body: head.render(values.into_iter().map(Value::Object)) };
-    if context.next_link.is_none() {
+    if context.next_link.is_none() && !lags {
         state.pages.keep_page(cache_key, page.clone());
     }
     Ok(answer(page))
@@ -232,6 +235,22 @@ fn keys(
     let list = Arc::new(keys);
     state.pages.keep_list(list_key, Arc::clone(&list));
     list
+}
+
+/// Of all messages those that the search folder shows by now.
+fn searchable(
+    state: &mut State,
+    context: &Context,
+    entity: Entity,
+    folder: Option<u32>,
+    keys: Arc<Vec<u32>>,
+) -> Arc<Vec<u32>> {
+    let lag = state.options.search_lag;
+    if entity != Entity::Message || folder.is_some() || lag.is_zero() {
+        return keys;
+    }
+    let rows = rows(state, context, entity);
+    Arc::new(keys.iter().copied().filter(|key| rows.age(*key).is_none_or(|age| age >= lag)).collect())
 }
 
 fn rows<'s>(state: &'s mut State, context: &Context, entity: Entity) -> &'s Collection {

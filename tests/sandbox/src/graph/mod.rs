@@ -15,6 +15,7 @@ pub(crate) mod errors;
 pub(crate) mod extended;
 pub(crate) mod licenses;
 pub(crate) mod listing;
+mod manager;
 pub(crate) mod metadata;
 pub(crate) mod mime;
 pub(crate) mod new_items;

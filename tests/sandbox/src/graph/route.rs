@@ -63,6 +63,8 @@ pub(crate) enum Route {
     Licenses(Whose, bool),
     /// Something in a drive.
     Drive(DrivePath),
+    /// A user's manager; whether the path ends with `$ref`.
+    Manager(Whose, bool),
     /// What changed since a token.
     Delta(Whose, Entity, Parent),
     /// What changed in the directory's users since a token.
@@ -116,6 +118,8 @@ fn below_user(whose: Whose, lower: &[&str], words: &[&str]) -> Result<Route, Gra
             Ok(Route::Drive(DrivePath { of, anchor: None, names: Vec::new(), verb: Verb::Drives }))
         }
         ["assignlicense" | "microsoft.graph.assignlicense"] => Ok(Route::Licenses(whose, true)),
+        ["manager"] => Ok(Route::Manager(whose, false)),
+        ["manager", "$ref"] => Ok(Route::Manager(whose, true)),
         ["licensedetails"] => Ok(Route::Licenses(whose, false)),
         ["calendargroups", _, "calendars", ..] => {
             items(whose, Entity::Calendar, named(1), &lower[3..], &words[3..])

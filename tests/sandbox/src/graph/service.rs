@@ -53,6 +53,15 @@ async fn hit_or_answered(shared: &Shared, call: Call) -> Outcome {
             let planned_status = FaultAction::Status { status, headers: Vec::new(), body: String::new() };
             Outcome::Answer(planned(shared, &call, planned_status))
         }
+        Some(FaultAction::StatusThenExecuting { status, after }) => {
+            let (later, work) = (shared.clone(), call.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                answer(&later, &work, None).await;
+            });
+            let planned_status = FaultAction::Status { status, headers: Vec::new(), body: String::new() };
+            Outcome::Answer(planned(shared, &call, planned_status))
+        }
         Some(FaultAction::CutMidBody(bytes)) => Outcome::CutAfter(answer(shared, &call, None).await, bytes),
         Some(FaultAction::Hang) => Outcome::Hang,
         Some(FaultAction::EndlessBody) => Outcome::Endless,
@@ -146,7 +155,15 @@ pub(crate) fn refused(shared: &Shared, call: &Call, error: &GraphError) -> Answe
     echo(call, answer)
 }
 
+/// The largest JSON body ("Known issues with Microsoft Graph", on the size of requests).
+const LARGEST_JSON: usize = 4 * 1024 * 1024;
+
 async fn answer(shared: &Shared, call: &Call, next_link: Option<String>) -> Answer {
+    let json = call.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+    if json && call.body.len() > LARGEST_JSON {
+        let error = GraphError::new(413, "RequestEntityTooLarge", "The request is larger than 4 MB.");
+        return refused(shared, call, &error);
+    }
     if let Some(answer) = metadata::asked_for(call) {
         return answer;
     }

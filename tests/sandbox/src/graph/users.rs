@@ -12,6 +12,7 @@ use crate::data::collection::Collection;
 use crate::data::directory::DEFAULT_PROPERTIES;
 use crate::data::documents::Document;
 use crate::data::model::{Entity, Property};
+use crate::data::tenant::UserFacts;
 use crate::state::State;
 use crate::time::{instant, now_seconds};
 use serde_json::{Map, Value, json};
@@ -122,17 +123,23 @@ pub(crate) fn update(state: &mut State, call: &Call, context: &Context) -> Resul
 
 /// Deletes a user.
 pub(crate) fn delete(state: &mut State, context: &Context) -> Result<Answer, GraphError> {
-    let key = context.owner().key;
+    let user = context.owner().clone();
+    remove(state, &user);
+    Ok(Answer::empty(204))
+}
+
+/// Takes a user out of the directory, by whichever path it was named.
+pub(crate) fn remove(state: &mut State, user: &UserFacts) {
+    let key = user.key;
     let names = crate::data::shapes::USER.properties.iter().map(|property| property.name);
     let mut fields: Map<String, Value> =
         names.map(|name| (name.to_owned(), state.tenant.users.field(key, name))).collect();
     fields.insert("deletedDateTime".into(), instant(now_seconds()).into());
-    let id = context.owner().id.clone();
+    let id = user.id.clone();
     let row = Document { id, scope: String::new(), parent: String::new(), fields, version: 0 };
     state.documents.table("deletedUsers").add(row);
     state.tenant.users.remove(key);
     state.stats.writes += 1;
-    Ok(Answer::empty(204))
 }
 
 fn check_principal_name(state: &State, upn: &str) -> Result<(), GraphError> {

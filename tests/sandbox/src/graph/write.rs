@@ -31,6 +31,10 @@ pub(crate) fn create(
     let owner = context.owner().clone();
     let folder = parent_key(state, context, entity, parent)?;
     if let Some(known) = repeated_transaction(state, &owner, entity, &given) {
+        if state.options.refuse_known_transactions {
+            let text = "Your request can't be completed. The TransactionId specified in the request has already been used to create a different event.";
+            return Err(GraphError::new(409, "ErrorDuplicateTransactionId", text));
+        }
         return Ok(created(state, context, entity, known)?.1);
     }
     let transaction = given.get("transactionId").and_then(Value::as_str).map(str::to_owned);
@@ -227,7 +231,9 @@ fn repeated_transaction(
     entity: Entity,
     given: &Map<String, Value>,
 ) -> Option<u32> {
-    let transaction = given.get("transactionId").filter(|_| entity == Entity::Event)?.as_str()?;
+    // Documented for users' calendars; a group's take the property and forget it.
+    let of_user = owner.key != u32::MAX;
+    let transaction = given.get("transactionId").filter(|_| entity == Entity::Event && of_user)?.as_str()?;
     let mailbox = state.tenant.mailbox(owner);
     let key = *mailbox.transactions.get(transaction)?;
     mailbox.of(entity).contains(key).then_some(key)

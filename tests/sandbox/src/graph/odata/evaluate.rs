@@ -53,11 +53,11 @@ fn holds(expression: &Expr, value_at: &dyn Fn(&Path) -> Value) -> bool {
         Expr::Not(inner) => !holds(inner, value_at),
         Expr::Truth(path) => value_at(path) == Value::Bool(true),
         Expr::Compare(path, operator, wanted) => {
-            compares(&literal(value_at(path), path.kind), *operator, &folded(wanted))
+            compares(&compared_by(path, value_at(path)), *operator, &folded(path, wanted))
         }
         Expr::In(path, wanted) => {
-            let value = literal(value_at(path), path.kind);
-            wanted.iter().any(|wanted| compares(&value, Operator::Eq, &folded(wanted)))
+            let value = compared_by(path, value_at(path));
+            wanted.iter().any(|wanted| compares(&value, Operator::Eq, &folded(path, wanted)))
         }
         Expr::Call(function, path, argument) => match value_at(path) {
             Value::String(text) => {
@@ -106,11 +106,31 @@ fn literal(value: Value, kind: Kind) -> Literal {
     }
 }
 
-fn folded(literal: &Literal) -> Literal {
+/// The value of a row as `$filter` compares it: identifiers as they are, because they are base64 in mailboxes, planner and
+/// drives; any other text without regard to case.
+fn compared_by(path: &Path, value: Value) -> Literal {
+    match value {
+        Value::String(text) if is_identifier(path) => Literal::Text(identifier(text)),
+        value => literal(value, path.kind),
+    }
+}
+
+fn folded(path: &Path, literal: &Literal) -> Literal {
     match literal {
+        Literal::Text(text) if is_identifier(path) => Literal::Text(identifier(text.clone())),
         Literal::Text(text) => Literal::Text(text.to_lowercase()),
         other => other.clone(),
     }
+}
+
+fn is_identifier(path: &Path) -> bool {
+    path.names.last().is_some_and(|name| *name == "id" || *name == "changeKey" || name.ends_with("Id"))
+}
+
+/// The directory's identifiers are GUIDs, whose digits have no case.
+fn identifier(text: String) -> String {
+    let guid = text.len() == 36 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if guid { text.to_lowercase() } else { text }
 }
 
 fn compares(value: &Literal, operator: Operator, wanted: &Literal) -> bool {

@@ -301,8 +301,8 @@ fn only_supported(entity: Entity, query: &Query) -> Result<(), GraphError> {
     let known: &[&str] = match entity {
         Entity::Message | Entity::Event => &["attachments", "singlevalueextendedproperties"],
         Entity::Contact => &["singlevalueextendedproperties"],
-        Entity::MailFolder | Entity::ContactFolder => &["singlevalueextendedproperties"],
-        Entity::Calendar | Entity::User => &[],
+        Entity::MailFolder | Entity::ContactFolder | Entity::Calendar => &["singlevalueextendedproperties"],
+        Entity::User => &[],
     };
     match query.expand.iter().find(|expand| !known.contains(&expand.name.to_ascii_lowercase().as_str())) {
         Some(expand) => {

@@ -3,10 +3,12 @@
 
 use super::path::ResourcePath;
 use super::{find, kinds, read};
-use crate::answer::{Answer, Call};
+use crate::answer::{Answer, Call, decode};
+use crate::data::tenant::UserFacts;
 use crate::graph::body;
 use crate::graph::dispatch::Context;
 use crate::graph::errors::GraphError;
+use crate::graph::odata::evaluate::matches;
 use crate::graph::odata::query::Query;
 use crate::graph::users;
 use crate::state::State;
@@ -37,6 +39,15 @@ pub(super) fn carry_out(
         }
         ("DELETE", "groups", [list @ ("members" | "owners"), _, "$ref"]) => {
             remove_person(state, id, &words[1], *list == "owners")?
+        }
+        ("GET", "groups", [list @ ("members" | "owners"), _]) => {
+            return person(state, call, id, &words[1], *list == "owners");
+        }
+        // Without `$ref` the path names the user itself, and that is what goes.
+        ("DELETE", "groups", [list @ ("members" | "owners"), _]) => {
+            let user = member(state, id, &words[1], *list == "owners")?;
+            users::remove(state, &user);
+            return Ok(Answer::empty(204));
         }
         ("POST", "threads", ["reply"]) => {
             let parameters = body::object(call)?;
@@ -98,6 +109,9 @@ fn people(state: &mut State, call: &Call, group: &str, owners: bool) -> Result<A
     let rows: Vec<Value> = ids
         .iter()
         .filter_map(|id| state.tenant.user(id))
+        .filter(|user| {
+            query.filter.as_ref().is_none_or(|filter| matches(filter, &state.tenant.users, user.key))
+        })
         .map(|user| {
             let mut row = users::shown(&state.tenant.users, user.key, query.select.as_deref());
             row.shift_insert(0, "@odata.type".into(), "#microsoft.graph.user".into());
@@ -110,6 +124,20 @@ fn people(state: &mut State, call: &Call, group: &str, owners: bool) -> Result<A
     Ok(answer)
 }
 
+/// The user of that id, if it is in the list.
+fn member(state: &State, group: &str, id: &str, owners: bool) -> Result<UserFacts, GraphError> {
+    let there = listed(state, group, owners).iter().any(|known| known == id);
+    state.tenant.user(id).filter(|_| there).ok_or_else(|| GraphError::resource_not_found(id))
+}
+
+fn person(state: &State, call: &Call, group: &str, id: &str, owners: bool) -> Result<Answer, GraphError> {
+    let query = Query::of_entity(call, crate::data::model::Entity::User)?;
+    let user = member(state, group, id, owners)?;
+    let mut row = users::shown(&state.tenant.users, user.key, query.select.as_deref());
+    row.shift_insert(0, "@odata.type".into(), "#microsoft.graph.user".into());
+    Ok(Answer::json(200, &Value::Object(row)))
+}
+
 fn listed(state: &State, group: &str, owners: bool) -> Vec<String> {
     let lists = state.documents.people.get(group).cloned().unwrap_or_default();
     if owners { lists.1 } else { lists.0 }
@@ -118,10 +146,7 @@ fn listed(state: &State, group: &str, owners: bool) -> Vec<String> {
 fn add_person(state: &mut State, call: &Call, group: &str, owner: bool) -> Result<Answer, GraphError> {
     let given = body::object(call)?;
     let url = given.get("@odata.id").and_then(Value::as_str).unwrap_or_default();
-    let id = url.rsplit('/').next().unwrap_or_default().to_owned();
-    if state.tenant.user(&id).is_none() {
-        return Err(GraphError::resource_not_found(&id));
-    }
+    let id = referred(state, url)?;
     let lists = state.documents.people.entry(group.to_owned()).or_default();
     let list = if owner { &mut lists.1 } else { &mut lists.0 };
     if list.contains(&id) {
@@ -130,6 +155,21 @@ fn add_person(state: &mut State, call: &Call, group: &str, owner: bool) -> Resul
     }
     list.push(id);
     Ok(Answer::empty(204))
+}
+
+/// The id of the user at an address below this service's root.
+pub(in crate::graph) fn referred(state: &State, url: &str) -> Result<String, GraphError> {
+    let path = url.strip_prefix(&format!("{}/v1.0/", state.graph_origin));
+    let name = match path.and_then(|path| path.split_once('/')) {
+        Some(("users" | "directoryObjects", name)) => decode(name),
+        _ => {
+            let text = "Invalid URL format specified in @odata.id for the entity reference.";
+            return Err(GraphError::new(400, "Request_BadRequest", text));
+        }
+    };
+    // A directory object is found by its id alone, a user also by its principal name.
+    let known = state.tenant.user(&name).filter(|user| url.contains("/users/") || user.id == name);
+    known.map(|user| user.id).ok_or_else(|| GraphError::resource_not_found(&name))
 }
 
 fn remove_person(state: &mut State, group: &str, id: &str, owner: bool) -> Result<Answer, GraphError> {

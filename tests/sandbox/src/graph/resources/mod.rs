@@ -1,7 +1,7 @@
 //! The resources that are kept as JSON: one engine for all, driven by the rules.
 //! Never knows a resource by name, except where its documents describe something of its own.
 
-mod actions;
+pub(in crate::graph) mod actions;
 mod kinds;
 pub(crate) mod path;
 mod read;
