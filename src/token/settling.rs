@@ -72,6 +72,8 @@ impl ConnectionTask {
         if !matches!(finished.settled, Settled::Refreshed { .. } | Settled::Superseded(_)) {
             self.shared.wants().forget_answer();
         }
+        // Whatever the outcome, the store may have been found put back to an earlier state: then it is looked into again.
+        self.note_unsaved();
         let cap = self.context.refresh.backoff_cap;
         let base = self.context.refresh.backoff_base;
         let least = self.least_pause();
@@ -85,12 +87,10 @@ impl ConnectionTask {
                 if let Some(error) = unsaved {
                     self.tell(&format!("The new token could not be saved. It is used from memory, and saving is tried again: {error}"));
                 }
-                self.note_unsaved();
                 self.hold_known();
             }
             Settled::Superseded(stored) => {
                 self.known = stored;
-                self.note_unsaved();
                 let usable = self.held(&self.known).is_some_and(|held| {
                     held.is_usable(self.context.clock.now(), self.context.refresh.minimum_validity)
                 });
