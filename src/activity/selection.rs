@@ -186,10 +186,26 @@ pub(super) async fn find(
                 let message = format!("Not all records could be found, and nothing was written: {why}");
                 return Err(ActivityError::field("incomplete_selection", "conditions", message));
             }
-            Some(_) => return Ok(records),
+            Some(_) => {
+                if let Some(name) = stream.compared_with_nothing().filter(|_| !records.is_empty()) {
+                    return Err(unknown_name(name));
+                }
+                return Ok(records);
+            }
             None => {}
         }
     }
+}
+
+/// A condition on a name that no row has chooses all rows or none, which a slip of the pen must not write to.
+fn unknown_name(name: &str) -> ActivityError {
+    let name = crate::error::clean_foreign_text(name);
+    let message = format!(
+        "No row that Microsoft Graph answered has a property called '{name}', so the condition on it chose nothing, and \
+         nothing was written. Check the name, its capitals too; if the records are meant, query them and give their ids as \
+         'keys'."
+    );
+    ActivityError::field("unknown_column", "conditions", message)
 }
 
 /// The record of a row: its id, what the route to it needs, and its tag. What else is known of its place says nothing

@@ -4,8 +4,9 @@
 //! Microsoft Graph compares text without regard to case, in mailboxes and in the directory alike. Identifiers are the
 //! exception: those of Outlook, Planner and SharePoint are base64, in which case carries information (Graph, "Get
 //! Outlook resource IDs": ids "are case-sensitive"), and so are change keys and entity tags (RFC 9110, 8.8.3). The ids
-//! of directory objects are UUIDs, whose digits have no case (RFC 9562, 4). Whether a `$filter` on an identifier folds
-//! its case is not documented, so what the service answers for one is compared again by the agent.
+//! of most directory objects are UUIDs, whose digits have no case (RFC 9562, 4); those of grants and role assignments are
+//! base64 too. Whether a `$filter` on an identifier that is no UUID folds its case is not documented, so what the service
+//! answers for one is compared again by the agent.
 
 use std::borrow::Cow;
 
@@ -46,7 +47,8 @@ impl TextComparison {
             || ["Id", "ID", "Ids", "IDs"].iter().any(|ending| name.ends_with(ending));
         match () {
             () if kind == ColumnKind::Binary || ORDINAL.contains(&name) => Self::Exact,
-            () if is_id && home != Home::Directory => Self::Exact,
+            // Other names that end so are the directory's own words, such as `employeeId`, or UUIDs.
+            () if is_id && (home != Home::Directory || name == "id") => Self::Exact,
             () => Self::CaseInsensitive,
         }
     }
@@ -93,7 +95,8 @@ mod tests {
             ("planId", Home::Other, Exact),
             ("staffMemberIds", Home::Other, Exact),
             ("@odata.etag", Home::Other, Exact),
-            ("id", Home::Directory, CaseInsensitive),
+            ("id", Home::Directory, Exact),
+            ("employeeId", Home::Directory, CaseInsensitive),
             ("userPrincipalName", Home::Directory, CaseInsensitive),
             ("onPremisesImmutableId", Home::Directory, Exact),
         ] {

@@ -59,7 +59,7 @@ async fn headers_of_the_client_cannot_be_replaced() {
     assert!(server.seen().is_empty());
 }
 
-/// What the server answers first, and what then comes of a read and of a write.
+/// What the server answers first, how often a read and a write are sent then, and that a 507 is a certain refusal.
 #[tokio::test]
 async fn the_retry_table_over_the_wire() {
     for (status, retry_after, read, write) in [
@@ -95,7 +95,7 @@ async fn the_retry_table_over_the_wire() {
         assert_eq!((server.seen().len(), got.is_ok()), (write, write == 2), "write after {status}: {got:?}");
         match (status, got) {
             (_, Ok(_)) => {}
-            (400 | 403 | 404, Err(GraphError::Refused(refusal))) => {
+            (400 | 403 | 404 | 507, Err(GraphError::Refused(refusal))) => {
                 assert_eq!(
                     (refusal.code.as_str(), refusal.request_id.as_deref()),
                     ("SomeCode", Some("inner"))

@@ -298,6 +298,24 @@ mod tests {
     }
 
     #[test]
+    fn the_first_and_the_last_moment_are_moments() {
+        let mut encoder = ArrowEncoder::new(&columns()[4..6]);
+        let mut out = Vec::new();
+        for (at, day) in [
+            ("\"0001-01-01T00:00:00Z\"", "\"0001-01-01\""),
+            ("\"9999-12-31T23:59:59.9999999Z\"", "\"9999-12-31\""),
+        ] {
+            encoder.row([at, day].into_iter().map(|cell| Some(cell.as_bytes())), &mut out).unwrap();
+        }
+        encoder.finish(&mut out).unwrap();
+        let batch = StreamReader::try_new(out.as_slice(), None).unwrap().next().unwrap().unwrap();
+        let at = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+        assert_eq!((at.value(0), at.value(1)), (-62_135_596_800_000_000, 253_402_300_799_999_999));
+        let day = batch.column(1).as_primitive::<Date32Type>();
+        assert_eq!((day.value(0), day.value(1)), (-719_162, 2_932_896));
+    }
+
+    #[test]
     fn a_cell_of_another_type_is_refused_and_named() {
         let mut encoder = ArrowEncoder::new(&columns()[2..3]);
         encoder.row(std::iter::once(Some(b"1".as_slice())), &mut Vec::new()).unwrap();

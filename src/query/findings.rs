@@ -15,6 +15,8 @@ pub struct Watched {
     name: String,
     slot: usize,
     what: Watch,
+    /// Whether a condition that the agent evaluates is on it.
+    compared: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +27,16 @@ enum Watch {
     Related { link: usize, most: Option<usize> },
 }
 
-/// Which of `columns` are looked at.
+/// Which of `compared`, on which the agent evaluates conditions, and of `others` are looked at.
 pub(super) fn watched<'a>(
-    columns: impl Iterator<Item = &'a Column>,
+    compared: impl Iterator<Item = &'a Column>,
+    others: impl Iterator<Item = &'a Column>,
     slots: &mut Slots,
     home: Home,
 ) -> Vec<Watched> {
     let mut found: Vec<Watched> = Vec::new();
-    for column in columns {
+    let all = compared.map(|column| (column, true)).chain(others.map(|column| (column, false)));
+    for (column, compared) in all {
         let first = column.path.first().map_or("", String::as_str);
         let what = match (column.source, column.path.len(), column.members) {
             (ColumnSource::Related, 1, Some(_)) => Watch::Related {
@@ -43,7 +47,8 @@ pub(super) fn watched<'a>(
             _ => continue,
         };
         if !found.iter().any(|known| known.name == column.name) {
-            found.push(Watched { name: column.name.clone(), slot: slots.of_column(column), what });
+            let slot = slots.of_column(column);
+            found.push(Watched { name: column.name.clone(), slot, what, compared });
         }
     }
     found
@@ -98,6 +103,14 @@ impl Findings {
         })
     }
 
+    /// A column of a condition, when no row has its name, so that the condition chose nothing: each row fulfils it or none.
+    pub(super) fn compared_with_nothing(&self) -> Option<&str> {
+        let unseen = |(column, count): &&(Watched, u64)| {
+            column.compared && column.what == Watch::Untyped && *count == 0
+        };
+        self.columns.iter().find(unseen).filter(|_| self.rows > 0).map(|(column, _)| column.name.as_str())
+    }
+
     /// Why the rows are not all there is.
     pub(super) fn reason(&self) -> Option<String> {
         let cut = |(column, count): &&(Watched, u64)| column.what != Watch::Untyped && *count > 0;
@@ -125,7 +138,7 @@ mod tests {
     use super::*;
 
     fn findings(what: Watch) -> Findings {
-        Findings::new(vec![Watched { name: "members".to_owned(), slot: 0, what }])
+        Findings::new(vec![Watched { name: "members".to_owned(), slot: 0, what, compared: true }])
     }
 
     #[test]
@@ -152,7 +165,9 @@ mod tests {
         assert_eq!(findings.note(), None, "no rows say nothing");
         findings.look(&[None]);
         assert!(findings.note().is_some_and(|note| note.contains("'members'")));
+        assert_eq!(findings.compared_with_nothing(), Some("members"));
         findings.look(&[Some(b"null")]);
+        assert_eq!(findings.compared_with_nothing(), None);
         assert_eq!((findings.note(), findings.reason()), (None, None), "a null that came is a value");
     }
 }

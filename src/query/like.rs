@@ -19,7 +19,7 @@ pub(super) enum Like {
     General {
         /// The text before the first wildcard; may be empty.
         prefix: String,
-        /// The whole pattern, folded, as characters.
+        /// The whole pattern as characters.
         pattern: Vec<char>,
     },
 }
@@ -40,6 +40,21 @@ impl std::fmt::Display for Like {
 }
 
 impl Like {
+    /// The pattern for texts whose case carries nothing.
+    pub(super) fn folded(&self) -> Self {
+        match self {
+            Self::Anything => Self::Anything,
+            Self::Exactly(text) => Self::Exactly(text.to_lowercase()),
+            Self::StartsWith(text) => Self::StartsWith(text.to_lowercase()),
+            Self::EndsWith(text) => Self::EndsWith(text.to_lowercase()),
+            Self::Contains(text) => Self::Contains(text.to_lowercase()),
+            Self::General { prefix, pattern } => Self::General {
+                prefix: prefix.clone(),
+                pattern: pattern.iter().collect::<String>().to_lowercase().chars().collect(),
+            },
+        }
+    }
+
     /// Reads a pattern.
     pub(super) fn parse(pattern: &str) -> Self {
         let wildcards = |text: &str| text.contains(['%', '_']);

@@ -9,7 +9,7 @@ use super::lambda;
 use super::like::Like;
 use super::literal::{Literal, quoted};
 use super::moment::Moment;
-use crate::catalog::{Column, FilterOps, Home, TextComparison};
+use crate::catalog::{Column, FilterOps, Home, TextComparison, is_uuid};
 
 /// The longest `or` chain and the most values of `in (…)` sent: directory objects take fifteen, and Outlook's front
 /// doors cut long URLs.
@@ -89,17 +89,13 @@ impl Pushed {
 /// What of `condition` goes to the service; `None`: nothing.
 pub(super) fn push(condition: &Checked, home: Home) -> Option<Pushed> {
     let column = &condition.column;
-    if column.members.is_some() && condition.test != Test::IsNull {
-        return lambda::push(condition, home);
-    }
-    if column.members.is_some() {
-        return None;
-    }
-    if column.zone.is_some() {
-        return local_time(condition);
-    }
-    let pushed = plain(condition, home)?;
-    if column.text == TextComparison::CaseInsensitive || !compares_text(&condition.test) {
+    let pushed = match (&column.members, &column.zone) {
+        (Some(_), _) if condition.test == Test::IsNull => return None,
+        (Some(_), _) => lambda::push(condition, home)?,
+        (None, Some(_)) => return local_time(condition),
+        (None, None) => plain(condition, home)?,
+    };
+    if column.text == TextComparison::CaseInsensitive || !case_matters(&condition.test) {
         return Some(pushed);
     }
     // Whether a service folds the case of identifiers is not documented: what equals one exactly is among what it answers
@@ -109,11 +105,14 @@ pub(super) fn push(condition: &Checked, home: Home) -> Option<Pushed> {
     sure.then_some(Pushed { exact: false, ..pushed })
 }
 
-fn compares_text(test: &Test) -> bool {
+/// Whether a service that folds case may answer otherwise than one that does not. The digits of a UUID have no case.
+fn case_matters(test: &Test) -> bool {
+    let text = |literal: &Literal| matches!(literal, Literal::Text(text) if !is_uuid(text));
     match test {
         Test::IsNull => false,
+        Test::Compare(Comparison::Equal, literal) => text(literal),
         Test::Compare(_, literal) => matches!(literal, Literal::Text(_)),
-        Test::OneOf(values) => values.iter().any(|value| matches!(value, Literal::Text(_))),
+        Test::OneOf(values) => values.iter().any(text),
         Test::Like(_) => true,
     }
 }

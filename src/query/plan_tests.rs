@@ -130,7 +130,7 @@ fn conditions_become_filters_or_stay_with_the_agent() {
         ("Users", json!([["displayName", "!=", "a"]]), format!("{U}displayName ne 'a'&$top=999&$count=true +eventual")),
         ("Users", json!([["mail", "is null", null]]), format!("{U}mail eq null&$top=999&$count=true +eventual")),
         ("Users", json!([["mail", "is not null", null]]), format!("{U}mail ne null&$top=999&$count=true +eventual")),
-        ("Users", json!([["id", "in", ["a", "b"]]]), format!("{U}id in ('a','b')&$top=999")),
+        ("Users", json!([["id", "in", ["a", "b"]]]), format!("{U}id in ('a','b')&$top=999 |id")),
         ("Users", json!([["id", "=", "a@b.c"]]), "users/a@b.c?$select=id".into()),
         ("Users", json!([["accountEnabled", "=", true]]), format!("{U}accountEnabled eq true&$top=999")),
         (

@@ -13,7 +13,7 @@ use super::literal::Literal;
 use super::members::{any_member, any_member_text, any_text, is_empty};
 use super::moment::Moment;
 use super::tree::Tree;
-use crate::catalog::{Column, TextComparison};
+use crate::catalog::{Column, TextComparison, is_uuid};
 
 /// Compiled conditions.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,15 +70,9 @@ impl Node {
         let test = match condition.test.clone() {
             Test::Compare(comparison, literal) => Test::Compare(comparison, value(literal)),
             Test::OneOf(values) => Test::OneOf(values.into_iter().map(value).collect()),
-            Test::Like(Like::StartsWith(text)) => Test::Like(Like::StartsWith(key(text))),
-            Test::Like(Like::EndsWith(text)) => Test::Like(Like::EndsWith(key(text))),
-            Test::Like(Like::Contains(text)) => Test::Like(Like::Contains(key(text))),
-            Test::Like(Like::Exactly(text)) => Test::Like(Like::Exactly(key(text))),
-            Test::Like(Like::General { prefix, pattern }) => {
-                let pattern = key(pattern.into_iter().collect()).chars().collect();
-                Test::Like(Like::General { prefix, pattern })
-            }
-            other @ (Test::IsNull | Test::Like(Like::Anything)) => other,
+            // A pattern is a part of a text, of which only the whole says whether it is a UUID.
+            Test::Like(pattern) if rule == TextComparison::CaseInsensitive => Test::Like(pattern.folded()),
+            other @ (Test::IsNull | Test::Like(_)) => other,
         };
         let zone = condition.column.zone_column().map(|column| (slot(&column), column.name.into_boxed_str()));
         Self::Is { slot: slot(&condition.column), negated: condition.negated, test, text: rule, zone }
@@ -153,13 +147,13 @@ fn fulfils(test: &Test, cell: &[u8], rule: TextComparison) -> bool {
     if cell.first() == Some(&b'[') {
         return any_member(cell, &mut |member| match (member.first(), test) {
             (Some(b'{' | b'['), Test::Like(pattern)) => {
-                any_member_text(member, &mut |text| like(pattern, &rule.key(text)))
+                any_member_text(member, &mut |text| like(pattern, text, rule))
             }
             _ => fulfils_one(test, member, rule),
         });
     }
     match (cell.first(), test) {
-        (Some(b'{'), Test::Like(pattern)) => any_text(cell, &mut |text| like(pattern, &rule.key(text))),
+        (Some(b'{'), Test::Like(pattern)) => any_text(cell, &mut |text| like(pattern, text, rule)),
         _ => fulfils_one(test, cell, rule),
     }
 }
@@ -173,11 +167,19 @@ fn fulfils_one(test: &Test, cell: &[u8], rule: TextComparison) -> bool {
         Test::IsNull => false,
         Test::Compare(comparison, literal) => compares(*comparison, literal),
         Test::OneOf(values) => values.iter().any(|value| compares(Comparison::Equal, value)),
-        Test::Like(pattern) => like(pattern, &rule.key(&text(cell))),
+        Test::Like(pattern) => like(pattern, &text(cell), rule),
     }
 }
 
-fn like(pattern: &Like, text: &str) -> bool {
+fn like(pattern: &Like, text: &str, rule: TextComparison) -> bool {
+    match rule {
+        TextComparison::CaseInsensitive => fits(pattern, &text.to_lowercase()),
+        TextComparison::Exact if is_uuid(text) => fits(&pattern.folded(), &text.to_ascii_lowercase()),
+        TextComparison::Exact => fits(pattern, text),
+    }
+}
+
+fn fits(pattern: &Like, text: &str) -> bool {
     match pattern {
         Like::Anything => true,
         Like::Exactly(wanted) => text == wanted,

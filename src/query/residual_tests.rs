@@ -159,7 +159,18 @@ fn identifiers_that_differ_by_case_are_different() {
         ("starts-with", json!("AAMKCASE"), false),
         ("like", json!("AAMkC%A"), true),
         ("like", json!("AAMkC%a"), false),
+        ("not contains", json!("CaseA"), false),
     ] {
         assert_eq!(on(&id, operator, value.clone(), Some("\"AAMkCaseA\"")), expected, "{operator} {value}");
+    }
+    let uuid = "9D2B4E0C-5F3A-4C8E-8A51-0E6A3F1F7C11";
+    let chat = format!("\"19:{uuid}@thread.v2\"");
+    assert!(on(&id, "contains", json!(uuid), Some(&chat)), "a part of an identifier is no UUID");
+    assert!(!on(&id, "contains", json!(uuid.to_lowercase()), Some(&chat)));
+    let row = format!("\"{}\"", uuid.to_lowercase());
+    for (operator, value) in
+        [("=", uuid), ("starts-with", "9D2B"), ("like", "9D2B%C_1"), ("contains", "4C8E")]
+    {
+        assert!(on(&id, operator, json!(value), Some(&row)), "{operator}: the digits of a UUID have no case");
     }
 }

@@ -185,6 +185,11 @@ impl RowStream {
         end
     }
 
+    /// A column of a condition that no row so far has, not even as null.
+    pub fn compared_with_nothing(&self) -> Option<&str> {
+        self.pipeline.findings().compared_with_nothing()
+    }
+
     async fn next_batch(&mut self) -> Result<Option<Fed>, QueryError> {
         match self.buffered.take() {
             Some(fed) => Ok(Some(fed)),

@@ -21,7 +21,12 @@ fn identifiers_collections_and_local_times_go_as_far_as_the_service_knows_them()
             json!([["conversationId", "!=", "AAQ="]]),
             "me/messages?$select=id,conversationId&$top=1000 |conversationId".into(),
         ),
-        ("Users", json!([["id", "in", ["a", "A"]]]), format!("{U}id in ('a','A')&$top=999")),
+        ("Users", json!([["id", "in", ["a", "A"]]]), format!("{U}id in ('a','A')&$top=999 |id")),
+        (
+            "Users",
+            json!([["id", "in", ["9D2B4E0C-5F3A-4C8E-8A51-0E6A3F1F7C11"]]]),
+            format!("{U}id eq '9D2B4E0C-5F3A-4C8E-8A51-0E6A3F1F7C11'&$top=999"),
+        ),
         ("Messages", json!([["categories", "=", "Keep"]]), format!("{M}categories/any(x:x eq 'Keep')&$top=1000")),
         (
             "Messages",

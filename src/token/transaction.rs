@@ -181,7 +181,10 @@ impl Context {
             standing.answered();
             let outcome = match exchanged {
                 Ok(outcome) => outcome,
-                Err(settled) => return Ok(settled),
+                Err(settled) => {
+                    self.note_refusal(held, &current, refused.is_some()).await;
+                    return Ok(settled);
+                }
             };
             match outcome {
                 Outcome::Refreshed(tokens) => {
@@ -196,7 +199,10 @@ impl Context {
                         Committed::Overtaken(stored) => Settled::Superseded(stored),
                     });
                 }
-                Outcome::TryLater { after, failure } => return Ok(Settled::TryLater { after, failure }),
+                Outcome::TryLater { after, failure } => {
+                    self.note_refusal(held, &current, refused.is_some()).await;
+                    return Ok(Settled::TryLater { after, failure });
+                }
                 Outcome::Denied(mut denial) => {
                     if grant == Grant::AuthorizationCode && denial.needs_sign_in {
                         denial.failure.message = advice::verifier_refused(&self.connection.name);
@@ -311,11 +317,19 @@ impl Context {
 
     /// Records the refusal; if that fails, a restart asks the server once more, which does no harm.
     async fn denied(&self, held: Held<'_>, current: Arc<Stored>, denial: Denial) -> Settled {
+        self.note_refusal(held, &current, true).await;
+        Settled::Denied { denial, stored: current }
+    }
+
+    /// Records that a grant was refused, also when the next grant could not be asked for: a refused token is not sent again.
+    async fn note_refusal(&self, held: Held<'_>, current: &Arc<Stored>, refused: bool) {
         let worth_recording = current.denied.is_some() || self.plan.verifier.is_some();
-        if worth_recording && let Err(error) = self.store.note(held.lock, held.in_store, &current).await {
+        if refused
+            && worth_recording
+            && let Err(error) = self.store.note(held.lock, held.in_store, current).await
+        {
             tracing::warn!(connection = %self.connection.name, %error, "The refusal could not be recorded in the store.");
         }
-        Settled::Denied { denial, stored: current }
     }
 
     pub(super) fn next(

@@ -108,6 +108,7 @@ impl Agent {
             seat: self.places.seat("tenant"),
             proof: super::super::proof::ClientProof::of_process(),
             in_memory: Some(self.server.clone()),
+            repeats: Default::default(),
         };
         let task = ConnectionTask::new(
             Arc::clone(&shared),
@@ -118,7 +119,7 @@ impl Agent {
             Arc::clone(&self.openings),
         );
         tokio::spawn(task.run());
-        TokenHandle { shared }
+        TokenHandle::new(shared)
     }
 }
 

@@ -195,8 +195,8 @@ impl ScanRequest {
         let compile = |tree: &Tree| Residual::new(tree, &mut |column| slots.of_column(column));
         let residual = split.residual.iter().map(compile).collect();
         let compared = split.residual.iter().flat_map(Tree::leaves).map(|condition| &condition.column);
-        let asked = columns.iter().chain(compared).chain(self.order.iter().map(|(column, _)| column));
-        let watched = watched(asked, &mut slots, object.home());
+        let shown = columns.iter().chain(self.order.iter().map(|(column, _)| column));
+        let watched = watched(compared, shown, &mut slots, object.home());
         Ok(Plan {
             object,
             route: scope.route,

@@ -27,6 +27,7 @@ fn context(places: &Arc<Places>) -> Context {
         seat: places.seat("tenant"),
         proof: ClientProof::of_process(),
         in_memory: None,
+        repeats: Default::default(),
     }
 }
 
