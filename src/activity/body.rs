@@ -106,7 +106,7 @@ fn take_place(
     let Ok(column) = object.column(key) else { return Ok(false) };
     match (column.source, column.name.as_str()) {
         (ColumnSource::Place, name) if name.eq_ignore_ascii_case("UserId") => {
-            parts.user = Some(text(key, value)?);
+            once(&mut parts.user, key, value)?;
         }
         (ColumnSource::Place, _) => {
             let name = object.name().to_lowercase();
@@ -123,11 +123,22 @@ fn take_place(
             };
             return Err(ActivityError::field("bad_record", key, message));
         }
-        (_, "id") if !creating => parts.id = Some(text(key, value)?),
-        (ColumnSource::Etag, _) if !creating => parts.etag = Some(text(key, value)?),
+        (_, "id") if !creating => once(&mut parts.id, key, value)?,
+        (ColumnSource::Etag, _) if !creating => once(&mut parts.etag, key, value)?,
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// Takes the text of what is there once only: `id` beside `ID` could be two records.
+fn once(place: &mut Option<String>, key: &str, value: &Value) -> Result<(), ActivityError> {
+    match place.replace(text(key, value)?) {
+        None => Ok(()),
+        Some(_) => {
+            let message = format!("'{key}' is given twice. Give it once.");
+            Err(ActivityError::field("bad_record", key, message))
+        }
+    }
 }
 
 fn text(key: &str, value: &Value) -> Result<String, ActivityError> {

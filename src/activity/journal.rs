@@ -204,6 +204,11 @@ impl Earlier {
         Ok(())
     }
 
+    /// Whether a record has its final result.
+    pub(super) fn is_done(&self, index: usize) -> bool {
+        self.done.contains_key(&index)
+    }
+
     /// The final result of a record.
     ///
     /// # Errors

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::clock::Timestamp;
+
 /// Ages of a write without an answer at which it is looked for: a commit shows after a moment, or after half a minute.
 const LOOKS: [u64; 3] = [5, 15, 40];
 /// The age from which a write that was looked for and is not there was certainly not done. Four times what the slowest
@@ -17,13 +21,25 @@ const SHORTENED: &str = "O365_AGENT_TEST_LOOKS_PERCENT";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Patience {
     percent: u32,
+    /// When the process began to count.
+    began: Instant,
 }
 
 impl Patience {
     /// As the process was started: in full, unless a test shortens it.
     pub(super) fn of_process() -> Self {
         let given = std::env::var(SHORTENED).ok().and_then(|percent| percent.parse().ok());
-        Self { percent: given.filter(|percent| (1..100).contains(percent)).unwrap_or(100) }
+        Self::of(given.filter(|percent| (1..100).contains(percent)).unwrap_or(100))
+    }
+
+    fn of(percent: u32) -> Self {
+        Self { percent, began: Instant::now() }
+    }
+
+    /// The age of a write whose last try began at `at`, as far as it is certain. A process that died may have sent it until
+    /// it did, however long before it had noted so: such a write is no older than this process.
+    pub(super) fn age(self, at: Timestamp, now: Timestamp) -> Duration {
+        at.since(now).min(self.began.elapsed())
     }
 
     fn scaled(self, seconds: u64) -> Duration {
@@ -53,7 +69,7 @@ mod tests {
     use super::*;
 
     fn ages(later_call: bool, from: u64) -> Vec<u64> {
-        let patience = Patience { percent: 100 };
+        let patience = Patience::of(100);
         let mut age = Duration::from_secs(from);
         let next = || {
             age = patience.next_look(age, later_call)?;
@@ -67,12 +83,23 @@ mod tests {
         assert_eq!(ages(false, 0), [5, 15, 40]);
         assert_eq!(ages(true, 20), [40, 120]);
         assert_eq!(ages(true, 300), [] as [u64; 0]);
-        let patience = Patience { percent: 100 };
+        let patience = Patience::of(100);
         assert!(
             !patience.has_settled(Duration::from_secs(119)) && patience.has_settled(Duration::from_secs(120))
         );
         assert_eq!(patience.next_draft_look(Duration::from_secs(40)), Some(Duration::from_secs(60)));
         assert_eq!(patience.next_draft_look(Duration::from_secs(60)), None);
-        assert_eq!(Patience { percent: 1 }.next_look(Duration::ZERO, false), Some(Duration::from_millis(50)));
+        assert_eq!(Patience::of(1).next_look(Duration::ZERO, false), Some(Duration::from_millis(50)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_of_a_process_that_died_is_no_older_than_this_process() {
+        let patience = Patience::of(100);
+        let at = Timestamp::from_millis(1_000_000);
+        let later = |seconds: u64| at.plus(Duration::from_secs(seconds));
+        assert_eq!(patience.age(at, later(3600)), Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(200)).await;
+        assert_eq!(patience.age(at, later(3600)), Duration::from_secs(200));
+        assert_eq!(patience.age(at, later(30)), Duration::from_secs(30));
     }
 }

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::engine::Live;
 use super::error::ActivityError;
+use super::journal::Earlier;
 use super::model::Record;
 use super::target::{Prepared, refuse_me, write};
 use crate::catalog::{Adding, Object, Relation, Removing, encode_segment};
@@ -115,7 +116,7 @@ fn remove(
 }
 
 /// The records of a Delete at the one reference of a path (`/users/{id}/manager`): an id beside the path must be that of
-/// what it leads to now, which is asked once, and is then left out.
+/// what it leads to now, which is asked once, and is then left out. What an earlier call with the same key has done stands.
 ///
 /// # Errors
 /// [`ActivityError::BadRequest`], when it leads to something else; nothing was written.
@@ -123,12 +124,16 @@ pub(super) async fn named_by_id(
     live: &Live,
     object: &Object,
     mut records: Vec<Record>,
+    earlier: Option<&Earlier>,
     context: &CallContext,
 ) -> Result<Vec<Record>, ActivityError> {
     let is_id = |name: &str| name.eq_ignore_ascii_case("id");
     let named = |record: &Record| record.keys().any(|name| is_id(name));
     let Some(relation) = object.relation().filter(|relation| !relation.many) else { return Ok(records) };
-    if !records.iter().any(named) {
+    let is_done = |index: usize| earlier.is_some_and(|earlier| earlier.is_done(index));
+    let mut open = records.iter().enumerate().filter(|(index, record)| named(record) && !is_done(*index));
+    // What the service does not remove is refused record by record.
+    if open.next().is_none() || object.allows(ActivityKind::Delete).is_err() {
         return Ok(records);
     }
     if let Some(path) = object.path() {
@@ -148,13 +153,18 @@ pub(super) async fn named_by_id(
         Err(GraphError::Refused(refusal)) if refusal.status == 404 => None,
         Err(error) => return Err(error.into()),
     };
-    for record in &mut records {
+    for (index, record) in records.iter_mut().enumerate() {
         let Some(name) = record.keys().find(|name| is_id(name)).cloned() else { continue };
         let given = record.remove(&name);
-        if row.as_ref().is_some_and(|row| given.as_ref() != row.get("id")) {
+        if !is_done(index) && row.as_ref().is_some_and(|row| given.as_ref() != row.get("id")) {
+            // Sent by an earlier call, it may have been removed, and another one set after it.
+            let what = match earlier.is_some_and(|earlier| earlier.sent.contains_key(&index)) {
+                true => "nothing was removed by this call",
+                false => "the reference was not removed",
+            };
             let message = format!(
-                "'{}' does not lead to the record with this id now, so the reference was not removed. Give one record without \
-                 columns to remove it whatever it leads to: \"records\": [{{}}].",
+                "'{}' does not lead to the record with this id now, so {what}. Give one record without columns to remove it \
+                 whatever it leads to: \"records\": [{{}}].",
                 object.name()
             );
             return Err(ActivityError::field("bad_record", "id", message));

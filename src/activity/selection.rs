@@ -102,6 +102,14 @@ pub(super) fn chosen(
     let conditions = read_conditions(conditions).map_err(|error| {
         ActivityError::field("bad_request", "conditions", format!("'conditions' cannot be read: {error}."))
     })?;
+    let is_etag = |name: &&String| object.column(name).is_ok_and(|column| column.source == ColumnSource::Etag);
+    if let Some(name) = set.keys().find(is_etag) {
+        let message = format!(
+            "'{name}' says which version of a record is changed, which is the one that the conditions chose. Remove it from \
+             'set'."
+        );
+        return bad(name, &message);
+    }
     // One row more than may be, to know whether there are too many.
     let scan = ScanRequest::bind(object, &fields(object), &conditions, &[])?.window(Some(most + 1), 0);
     Ok(Chosen::ByConditions { scan: Box::new(scan), set, most, dry_run })
@@ -275,6 +283,7 @@ mod tests {
             (Delete, json!({"conditions": []}), "would choose every record"),
             (Delete, json!({"conditions": [{"field": "subject"}]}), "cannot be read"),
             (Update, json!({"conditions": condition, "set": {"userid": "x"}}), "says where a record is"),
+            (Update, json!({"conditions": condition, "set": {"etag": "*"}}), "which version of a record"),
             (Delete, json!({"keys": ["a"], "maxRows": 5}), "go with 'conditions'"),
             (Delete, json!({"conditions": condition, "maxRows": 0}), "from 1 to 100000"),
             (Delete, json!({"conditions": condition, "maxRows": 100_001}), "from 1 to 100000"),

@@ -301,7 +301,9 @@ impl Prepared {
         };
         let source = match source {
             Source::Given(records) if kind == ActivityKind::Delete => {
-                Source::Given(named_by_id(&live, &object, records.collect(), &context).await?.into_iter())
+                let earlier = journal.as_ref().map(|(_, earlier)| earlier);
+                let records = named_by_id(&live, &object, records.collect(), earlier, &context).await?;
+                Source::Given(records.into_iter())
             }
             source => source,
         };

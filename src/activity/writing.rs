@@ -103,6 +103,7 @@ pub(super) async fn carry_out(work: Work, run: &Run) -> Result<Ended, ActivityEr
         read: 0,
         source_ended: false,
         marks,
+        patience,
         clock,
         journal,
         earlier,
@@ -144,6 +145,7 @@ struct Writing<'r> {
     read: usize,
     source_ended: bool,
     marks: Marks,
+    patience: Patience,
     clock: Clock,
     journal: Option<Journal>,
     earlier: Earlier,
@@ -287,7 +289,7 @@ impl Writing<'_> {
                     request.method == http::Method::PATCH || request.effect == Effect::Repeatable;
                 let sent = self.earlier.sent.get(&index).copied();
                 let again = sent.filter(|_| !repeatable || request.method == http::Method::DELETE);
-                match again.map(|at| at.since(self.clock.now())) {
+                match again.map(|at| self.patience.age(at, self.clock.now())) {
                     Some(age) => {
                         let why = Why::Lost { what: sent_by_an_earlier_run(), earlier: Some(age) };
                         self.ask(index, request, why, outcomes);
@@ -320,6 +322,7 @@ impl Writing<'_> {
         match outcome {
             BulkOutcome::NotTried => outcomes.push(self.skipped(index)),
             BulkOutcome::Answered(Err(what @ GraphError::OutcomeUnknown { .. })) => {
+                self.note_sent(index);
                 self.ask(index, request, Why::Lost { what, earlier: None }, &mut outcomes);
             }
             BulkOutcome::Answered(Err(GraphError::Refused(refusal)))
@@ -342,6 +345,14 @@ impl Writing<'_> {
             }
         }
         self.keep_and_judge(outcomes);
+    }
+
+    /// Notes that a record was sent until now: its last try can be minutes later than its intent, while Graph throttles.
+    fn note_sent(&mut self, index: usize) {
+        let Some(journal) = self.journal.clone() else { return };
+        let mut text = Vec::new();
+        Line::Sent { at: self.clock.now().as_millis(), records: &[index] }.write(&mut text);
+        self.being_kept.push(Box::pin(async move { journal.append(text).await.map(|()| Vec::new()) }));
     }
 
     /// Whether the service says of an event that was sent before, here or with the same key elsewhere, that it is there.

@@ -90,7 +90,16 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Notes durably that the draft is about to be sent.
+    /// Notes durably that something of it was sent until now: a later call waits from here.
+    pub(super) async fn was_sent(&self, clock: &Clock) -> Result<(), ActivityError> {
+        let at = clock.now().as_millis();
+        append(&self.journal, &Line::Sent { at, records: &[ONLY] }).await.map_err(|()| {
+            not_kept("the journal of the run cannot be written, and the message may have been sent. Repeat the call with the same Idempotency-Key when the disk is well again.")
+        })
+    }
+
+    /// Notes durably that the draft is about to be sent, or may have been by another agent: from here on it is only looked
+    /// at.
     pub(super) async fn draft_is_whole(&self, id: &str) -> Result<(), ActivityError> {
         append(&self.journal, &Line::Draft(id)).await.map_err(|()| {
             not_kept("the journal of the run cannot be written; the message was not sent. Repeat the call with the same Idempotency-Key when the disk is well again.")
@@ -220,7 +229,7 @@ impl KeptRun {
             Ok(None) => {
                 let before = Before {
                     tried: earlier.header.is_some(),
-                    in_doubt: earlier.sent.get(&ONLY).map(|at| at.since(self.clock.now())),
+                    in_doubt: earlier.sent.get(&ONLY).map(|at| self.patience.age(*at, self.clock.now())),
                     draft: earlier.draft.clone(),
                 };
                 Box::pin(self.carry_out(journal, mark, before)).await

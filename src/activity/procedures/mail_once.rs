@@ -64,7 +64,11 @@ impl MailOnce {
             (Some(age), None) => self.draft_in_doubt(doing, book, age, true).await?,
             (None, _) if book.before.tried => self.find(doing, book, Day::Own).await?,
             (None, _) => match self.of_another_agent(doing, book).await? {
-                Found::Draft(draft) => return self.watch(doing, book, &draft, Duration::ZERO).await,
+                Found::Draft(draft) => {
+                    // The other agent may be sending it: a later call must not take it for one of this agent's.
+                    book.draft_is_whole(&draft).await?;
+                    return self.watch(doing, book, &draft, Duration::ZERO).await;
+                }
                 found => found,
             },
         };
@@ -73,9 +77,10 @@ impl MailOnce {
             Found::Draft(id) => (id, true),
             Found::Nothing => match self.create(doing, book).await {
                 Err(ActivityError::Graph(GraphError::OutcomeUnknown { .. })) => {
+                    book.was_sent(doing.clock).await?;
                     match self.draft_in_doubt(doing, book, Duration::ZERO, false).await? {
                         Found::Draft(id) => (id, true),
-                        // Nobody else knows the mark's draft; a message that is sent cannot be this one's.
+                        // Only another agent with the same key can have sent it: nothing was sent here.
                         Found::Sent => return Ok(success()),
                         Found::Nothing => {
                             return Err(unknown(
@@ -96,7 +101,10 @@ impl MailOnce {
         match doing.live.graph.send(send, &doing.context).await {
             Ok(_) => Ok(success()),
             // Never a second time: what was accepted may show after a minute.
-            Err(GraphError::OutcomeUnknown { .. }) => self.watch(doing, book, &id, Duration::ZERO).await,
+            Err(GraphError::OutcomeUnknown { .. }) => {
+                book.was_sent(doing.clock).await?;
+                self.watch(doing, book, &id, Duration::ZERO).await
+            }
             Err(error) => {
                 let error = error.into();
                 self.remove_if_useless(doing, &id, &error).await;
