@@ -74,6 +74,7 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
         transports,
         drop_ins: DropIns::watch(&settings.drop_in_directory, clock.clone()),
         alive: alive.clone(),
+        applying: Default::default(),
     };
 
     let control = Arc::new(Control {
@@ -127,7 +128,7 @@ pub async fn run(location: Location, loaded: Loaded, log: LogHandle) -> Result<(
         let tokens_kept = keeper.drain(settings.refresh.request_timeout + COMMIT_TIME).await;
         if !tokens_kept {
             tracing::error!(
-                "Work on tokens is still under way at the end of its time. A token that was asked for may be lost; the agent finds out at its next start. Check the disk or the database of the token stores."
+                "Not all work on tokens was finished and saved in its time. A token that was asked for may be lost; the agent finds out at its next start. Check the disk or the database of the token stores."
             );
         }
         drain_over.cancel();

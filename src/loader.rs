@@ -2,7 +2,10 @@
 //! look at the drop-ins, apply the snapshot to the registry, then give keeper and engine the new set. Never judges a
 //! drop-in itself.
 
+mod applying;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::signal::unix::Signal;
@@ -21,6 +24,11 @@ use crate::telemetry::{LogHandle, Metrics};
 use crate::token::{Keeper, Transports};
 use crate::watchdog::{Alive, IDLE_TURN};
 
+pub use applying::Applying;
+
+/// Reading what drop-ins name that takes longer is reported: a file system does not answer.
+const APPLY_PATIENCE: Duration = Duration::from_secs(20);
+
 /// What the drop-in folder of `settings` comes to when nothing was loaded before. Changes nothing anywhere.
 pub fn preview(settings: &Settings) -> ConnectionSet {
     check_directory(&settings.drop_in_directory, settings, &ThisHost::new())
@@ -30,6 +38,8 @@ pub fn preview(settings: &Settings) -> ConnectionSet {
 enum Work {
     /// Something was seen.
     Apply(Snapshot),
+    /// What took too long to apply has been applied.
+    Applied(Changes),
     /// Somebody asked, and perhaps waits for the report.
     Reload(Option<ReloadRequest>),
 }
@@ -61,6 +71,8 @@ pub struct Loader {
     pub drop_ins: DropIns,
     /// Tells the watchdog that this loop turns.
     pub alive: Alive,
+    /// What is being applied.
+    pub applying: Applying,
 }
 
 impl Loader {
@@ -86,6 +98,7 @@ impl Loader {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(IDLE_TURN) => continue,
                 snapshot = self.drop_ins.next() => Work::Apply(snapshot),
+                Some(changes) = self.applying.landed(), if self.applying.is_under_way() => Work::Applied(changes),
                 Some(()) = hang_up.recv() => Work::Reload(None),
                 Some(caller) = requests.recv() => Work::Reload(Some(caller)),
             };
@@ -101,6 +114,13 @@ impl Loader {
         match work {
             Work::Apply(snapshot) => {
                 self.apply(snapshot).await;
+            }
+            Work::Applied(changes) => {
+                tracing::info!("The files that the drop-ins name could be read again.");
+                self.put_in_force(&changes);
+                if let Some(snapshot) = self.applying.waiting() {
+                    self.apply(snapshot).await;
+                }
             }
             Work::Reload(caller) => {
                 let report = self.reload().await;
@@ -151,21 +171,42 @@ impl Loader {
         report
     }
 
-    /// Puts in force what a snapshot says: registry, then keeper, then engine, so that whoever finds a connection in the
-    /// engine finds its token handle as well.
+    /// Puts in force what a snapshot says. Where a file that it names does not answer, that is reported and everything stays
+    /// as it was; the snapshot is put in force when the file system answers again.
     async fn apply(&mut self, snapshot: Snapshot) -> ReloadReport {
-        let (registry, settings) = (self.registry.clone(), self.in_force.load_full());
-        let applied =
-            tokio::task::spawn_blocking(move || registry.apply(&snapshot, &settings, &ThisHost::new())).await;
-        let changes = applied.unwrap_or_else(|error| {
-            tracing::error!(%error, "Applying the drop-ins failed; everything stays as it was.");
-            Changes::default()
-        });
+        let settings = self.in_force.load_full();
+        let applied = self.applying.apply(snapshot, &self.registry, &settings);
+        match tokio::time::timeout(APPLY_PATIENCE, applied).await {
+            Ok(changes) => self.put_in_force(&changes),
+            Err(_) => self.silent(),
+        }
+    }
+
+    /// The report that a file which drop-ins name does not answer.
+    fn silent(&self) -> ReloadReport {
+        let seconds = APPLY_PATIENCE.as_secs();
+        let what = self.applying.reading().map_or_else(
+            || "The files that the drop-ins name do".to_owned(),
+            |path| format!("{}: the file or folder, which a drop-in names, does", path.display()),
+        );
+        let fault = format!(
+            "{what} not answer; reading has taken more than {seconds} seconds. The connections stay as they were. Check the file system."
+        );
+        tracing::error!(%fault, "The drop-ins cannot be put in force.");
+        let mut report = report(&Changes::default(), &self.registry.current());
+        report.ok = false;
+        report.faults.push(fault);
+        systemd::status(&status_line(&report));
+        report
+    }
+
+    /// Registry, then keeper, then engine, so that a connection that is found in the engine has its token handle as well.
+    fn put_in_force(&self, changes: &Changes) -> ReloadReport {
         let set = self.registry.current();
         self.keeper.apply(&set);
         self.engine.apply(self.live(&set));
         self.metrics.loaded(set.connections.len(), set.faults.len());
-        let report = report(&changes, &set);
+        let report = report(changes, &set);
         systemd::status(&status_line(&report));
         report
     }

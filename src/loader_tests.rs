@@ -64,6 +64,7 @@ async fn running<T>(prepare: impl FnOnce(&DropIns) -> T) -> (Running, T) {
         transports,
         drop_ins,
         alive: alive.clone(),
+        applying: Applying::default(),
     };
     loader.start(&loaded).await;
     let prepared = prepare(&loader.drop_ins);
@@ -149,4 +150,39 @@ async fn a_reload_over_a_directory_that_hangs_is_bounded_and_keeps_the_loop_turn
     running.stopped().await;
     assert!(unanswered.await.expect("no panic").is_none());
     drop(held_up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_named_file_that_hangs_is_reported_and_put_in_force_when_it_answers() {
+    let (running, ()) = running(|_| ()).await;
+    let held_up = running.registry.hold_up();
+    put(running.folder.path(), "second");
+    let reload = running.reload.clone();
+    let report = tokio::spawn(async move { reload.reload().await });
+    pass_until_ended(&report).await;
+    assert!(running.alive.since_last_turn() <= IDLE_TURN, "{:?}", running.alive.since_last_turn());
+    let report = report.await.expect("no panic").expect("the loop answers");
+    assert!(!report.ok && report.faults[0].contains("not answer"), "{report:?}");
+    assert!(running.has("first") && !running.has("second"));
+    // One more, which waits for the end of that work.
+    put(running.folder.path(), "third");
+    let reload = running.reload.clone();
+    let again = tokio::spawn(async move { reload.reload().await });
+    pass_until_ended(&again).await;
+    assert!(!again.await.expect("no panic").expect("the loop answers").ok);
+    drop(held_up);
+    running.live_after("second", Duration::from_secs(2)).await;
+    running.live_after("third", Duration::from_secs(2)).await;
+    running.stopped().await;
+}
+
+/// The caller waits for no disk that hangs; some of the minute goes by while threads look at the folder.
+async fn pass_until_ended<T>(task: &JoinHandle<T>) {
+    for _ in 0..60 {
+        if task.is_finished() {
+            return;
+        }
+        pass(1).await;
+    }
+    panic!("it still waits");
 }

@@ -80,6 +80,23 @@ impl Registry {
     }
 }
 
+#[cfg(test)]
+impl Registry {
+    /// Keeps the next application from getting on until the sender is dropped, as a file system that hangs does.
+    pub(crate) fn hold_up(self: &Arc<Self>) -> std::sync::mpsc::Sender<()> {
+        let (held, holds) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let registry = Arc::clone(self);
+        std::thread::spawn(move || {
+            let _kept = registry.last_good.lock().unwrap_or_else(PoisonError::into_inner);
+            let _told = held.send(());
+            let _until_the_sender_is_dropped = released.recv();
+        });
+        let _held_now = holds.recv();
+        release
+    }
+}
+
 /// What a directory comes to when nothing was loaded before: for `o365-agent check`. Changes nothing anywhere.
 pub fn check_directory(directory: &Path, settings: &Settings, host: &dyn Host) -> ConnectionSet {
     load(&dropin::scan(directory), settings, host, &LastGood::new()).set

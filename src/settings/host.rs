@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::files;
 use crate::secret::Secret;
@@ -59,6 +59,8 @@ type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
 #[derive(Clone)]
 pub struct ThisHost {
     environment: Arc<Environment>,
+    /// What is being looked at, so that a file system that hangs can be named.
+    reading: Arc<Mutex<Option<PathBuf>>>,
 }
 
 impl ThisHost {
@@ -69,7 +71,20 @@ impl ThisHost {
 
     /// The machine with another environment, for tests.
     pub fn with_environment(environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self { environment: Arc::new(environment) }
+        Self { environment: Arc::new(environment), reading: Arc::default() }
+    }
+
+    /// The file or folder that this machine, or a clone of it, is reading now.
+    pub fn reading(&self) -> Option<PathBuf> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn while_reading<T>(&self, path: &Path, read: impl FnOnce() -> T) -> T {
+        let note = |path| *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        note(Some(path.to_owned()));
+        let done = read();
+        note(None);
+        done
     }
 
     /// An environment variable that is no secret.
@@ -99,15 +114,19 @@ impl Host for ThisHost {
             ));
         }
         // Secrets mounted by Kubernetes are links; the mode and owner of what they point at are what counts.
-        let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let bytes = files::read_private(&target, SECRET_LIMIT).map_err(|error| error.to_string())?;
+        let bytes = self.while_reading(path, || {
+            let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            files::read_private(&target, SECRET_LIMIT).map_err(|error| error.to_string())
+        })?;
         into_secret(bytes, path)
     }
 
     fn public_file(&self, path: &Path) -> Result<Vec<u8>, String> {
         // Certificates are commonly links into a shared folder; what they point at is what is read.
-        let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        files::read_bounded(&target, PUBLIC_LIMIT).map_err(|error| error.to_string())
+        self.while_reading(path, || {
+            let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            files::read_bounded(&target, PUBLIC_LIMIT).map_err(|error| error.to_string())
+        })
     }
 
     fn credential(&self, name: &str) -> Result<Secret, String> {
@@ -126,7 +145,8 @@ impl Host for ThisHost {
         // The folder belongs to systemd, which makes it readable for this service only, so that the files' own modes
         // (0440 under some versions) say nothing; the link and type checks of `read_bounded` still hold.
         let path = Path::new(&directory).join(name);
-        let bytes = files::read_bounded(&path, SECRET_LIMIT).map_err(|error| {
+        let read = self.while_reading(&path, || files::read_bounded(&path, SECRET_LIMIT));
+        let bytes = read.map_err(|error| {
             format!("Credential '{name}' cannot be read: {error} Check LoadCredential in the unit.")
         })?;
         into_secret(bytes, &path)
@@ -150,14 +170,15 @@ impl Host for ThisHost {
 
     fn check_writable_folder(&self, folder: &Path) -> Result<(), String> {
         use rustix::fs::{Access, AtFlags, CWD, accessat};
-        if !folder.is_dir() {
+        if !self.while_reading(folder, || folder.is_dir()) {
             return Err(format!(
                 "The folder {} does not exist. Create it for the agent's user.",
                 folder.display()
             ));
         }
         // Asked of the kernel and not tried out: this runs at every look, and `check` must leave no trace.
-        accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS).map_err(|error| {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        self.while_reading(folder, || accessat(CWD, folder, access, AtFlags::EACCESS)).map_err(|error| {
             format!(
                 "The agent cannot make files in {}: {error}. Give its user access (and ReadWritePaths in the unit).",
                 folder.display()
@@ -169,7 +190,7 @@ impl Host for ThisHost {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(format!("{} names no file. Write a path with a file name.", path.display()));
         };
-        let folder = std::fs::canonicalize(folder).map_err(|_| {
+        let folder = self.while_reading(folder, || std::fs::canonicalize(folder)).map_err(|_| {
             format!("The folder {} does not exist. Create it for the agent's user.", folder.display())
         })?;
         Ok(folder.join(name))
@@ -193,6 +214,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn what_is_being_read_can_be_named() {
+        let host = ThisHost::new();
+        let path = Path::new("/run/secrets/one");
+        assert_eq!(host.while_reading(path, || host.clone().reading()).as_deref(), Some(path));
+        assert_eq!(host.reading(), None);
+    }
     use std::os::unix::fs::PermissionsExt;
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::keeper::Keeper;
 use super::model::{ConnectionState, TokenError};
+use super::store::{Committed, StoreError, Stored};
 use super::testing::*;
 use super::{TokenHandle, read_claims};
 use crate::clock::{Clock, Timestamp};
@@ -126,6 +127,28 @@ async fn stopping_lets_a_running_refresh_commit() {
     second.apply(&set_of(&[&connection]));
     assert_eq!(handle(&second, &connection).get(PATIENCE).await.unwrap().secret.expose(), "at-1");
     assert_eq!(server.posts().len(), 1, "the next agent needs no request");
+}
+
+#[tokio::test]
+async fn a_stop_saves_what_a_store_is_owed_or_says_that_it_is_lost() {
+    let connection = connection("a").finish();
+    for locked in [false, true] {
+        let folder = state_folder();
+        let (keeper, sibling) = (keeper(folder.path()), keeper(folder.path()));
+        let store = keeper.shelf().open(&connection);
+        let owed =
+            Stored { generation: 1, refresh_token: Some("rt-of-a-person".into()), ..Stored::default() };
+        let Committed::Owed(..) = store.keep(&Arc::new(owed), StoreError::Busy("Locked.".to_owned())) else {
+            panic!("it is owed")
+        };
+        let theirs = sibling.shelf().open(&connection);
+        let lock = if locked { Some(theirs.lock().await.unwrap()) } else { None };
+        let bound = if locked { Duration::from_millis(300) } else { PATIENCE };
+        assert_eq!(keeper.drain(bound).await, !locked);
+        drop(lock);
+        let saved = theirs.load(false).await.unwrap().and_then(|stored| stored.refresh_token);
+        assert_eq!(saved.is_some(), !locked);
+    }
 }
 
 #[tokio::test]

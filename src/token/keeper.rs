@@ -200,18 +200,38 @@ impl Keeper {
         }
     }
 
-    /// Stops all tasks and waits for running refreshes to commit, for at most `bound`. Whether all of them did. After it,
-    /// nothing is refreshed any more.
+    /// Stops all tasks, waits for running refreshes and sign-ins to commit, and saves what stores could not take before, all
+    /// for at most `bound`. Whether everything was done and nothing is lost; each store that did not get its newest token is
+    /// named in the log. After it, nothing is refreshed any more.
     pub async fn drain(&self, bound: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
         self.flights.close();
-        let all_done = async {
+        let work_ended = || async {
             self.tasks.wait().await;
             self.flights.wait().await;
+        };
+        let all_done = async {
+            // Work that hangs on one store leaves time to save what the others are owed.
+            let _ended_or_not = tokio::time::timeout(bound / 2, work_ended()).await;
+            self.shelf.save_owed().await;
+            work_ended().await;
             self.shelf.close().await;
         };
-        tokio::time::timeout(bound, all_done).await.is_ok()
+        let in_time = tokio::time::timeout(bound, all_done).await.is_ok();
+        let owing = self.shelf.owing();
+        for store in &owing {
+            tracing::error!(
+                place = store.place(),
+                "The newest token, from a refresh or a person's sign-in, could not be saved before the end of the agent and is lost. Check the store; where the next start asks for it, sign in again."
+            );
+        }
+        in_time && owing.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// Foretells the end of credentials in the log, until the keeper stops.

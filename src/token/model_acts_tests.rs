@@ -41,7 +41,7 @@ impl Sequence {
         let asked_at = self.clock.now();
         let process = agent.process;
         let act = tokio::spawn(async move {
-            let done = settle(context, shared, tokens, asked_at).await.is_ok();
+            let done = settle(context, shared, tokens, asked_at, Default::default()).await.is_ok();
             let mut world = world.lock().unwrap();
             if done && !world.dead.contains(&process) {
                 world.told = world.told.max(family);

@@ -150,6 +150,8 @@ impl Store for Moody {
 pub(super) struct Server {
     /// The answer, instead of tokens.
     pub(super) answers: Mutex<Option<u16>>,
+    /// What the answer is from the second request on.
+    pub(super) then: Mutex<Option<u16>>,
     pub(super) sent: Mutex<Vec<String>>,
     pub(super) reused: AtomicU32,
     pub(super) failed_at: Mutex<Option<Instant>>,
@@ -166,7 +168,10 @@ impl InMemory for Server {
             store.set(*mood);
         }
         let mut sent = self.sent.lock().unwrap();
-        let answers = *self.answers.lock().unwrap();
+        let mut answers = *self.answers.lock().unwrap();
+        if let Some(then) = self.then.lock().unwrap().filter(|_| !sent.is_empty()) {
+            answers = Some(then);
+        }
         let reused = sent.contains(&token) && answers.is_none();
         self.reused.fetch_add(u32::from(reused), Ordering::SeqCst);
         sent.push(token);

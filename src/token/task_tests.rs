@@ -18,7 +18,7 @@ use super::super::sign_in::settle;
 use super::super::store::{OpenStore, Store};
 use super::super::testing::*;
 use super::*;
-use crate::connection::{Connection, InitiateOAuth};
+use crate::connection::{AuthScheme, ClientCredential, Connection, InitiateOAuth};
 use crate::settings::Refresh;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -163,7 +163,8 @@ proptest! {
                     Event::SignIn => {
                         let shared = handle.shared();
                         let failed_at = *bench.store.failed_at.lock().unwrap();
-                        let settling = settle(Arc::clone(&context), shared, of_a_person("p"), bench.clock.now());
+                        let (context, now) = (Arc::clone(&context), bench.clock.now());
+                        let settling = settle(context, shared, of_a_person("p"), now, CancellationToken::new());
                         let _stored_or_not = tokio::time::timeout(Duration::from_secs(1), settling).await;
                         // It is no work of the worker's.
                         *bench.store.failed_at.lock().unwrap() = failed_at;
@@ -235,6 +236,49 @@ async fn a_refused_token_is_not_sent_again_although_the_store_cannot_be_read() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_is_recorded_also_when_the_next_grant_is_put_off() {
+    let mut bench = Bench::new();
+    bench.connection = connection("a")
+        .seeded(None, Some("rt-0"))
+        .with(|connection| {
+            connection.auth.scheme = AuthScheme::AzureServicePrincipal;
+            connection.auth.credential = ClientCredential::Secret("s3cret".into());
+        })
+        .finish();
+    *bench.server.answers.lock().unwrap() = Some(400);
+    // The server has trouble from the second request on.
+    *bench.server.then.lock().unwrap() = Some(503);
+    let (handle, _, stop) = bench.run();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_ne!(handle.status().state, ConnectionState::Ok);
+    let sent = bench.sent();
+    assert!(sent.len() > 3, "{sent:?}");
+    assert_eq!(sent.iter().filter(|token| *token == "rt-0").count(), 1, "{sent:?}");
+    // Neither does the next agent, which knows what is in the store and nothing else.
+    stop.cancel();
+    assert!(bench.store.inner.load(false).await.unwrap().unwrap().denied.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sign_in_that_waits_for_a_locked_store_is_kept_at_a_stop() {
+    let bench = Bench::new();
+    let (handle, context, stop) = bench.run();
+    handle.get(PATIENCE).await.unwrap();
+    let somebody = bench.store.inner.lock().await.unwrap();
+    let settling = settle(context, handle.shared(), of_a_person("bert"), bench.clock.now(), stop.clone());
+    let settling = tokio::spawn(settling);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!settling.is_finished() && bench.open.unsaved().is_none());
+    stop.cancel();
+    let done = tokio::time::timeout(Duration::from_secs(1), settling).await;
+    assert!(done.expect("no wait for the lock").unwrap().is_ok());
+    assert!(bench.open.unsaved().is_some());
+    drop(somebody);
+    bench.open.save_unsaved().await.unwrap();
+    assert_eq!(bench.store.refresh_token().await.as_deref(), Some("rt-bert"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sign_in_while_the_store_is_away_is_used_at_once_and_saved_later() {
     for opened in [true, false] {
         let bench = Bench::new();
@@ -244,7 +288,14 @@ async fn a_sign_in_while_the_store_is_away_is_used_at_once_and_saved_later() {
         let (handle, context, stop) = bench.run();
         tokio::time::sleep(Duration::from_secs(5)).await;
         bench.store.set(Mood::Away);
-        let done = settle(context, handle.shared(), of_a_person("bert"), bench.clock.now()).await;
+        let done = settle(
+            context,
+            handle.shared(),
+            of_a_person("bert"),
+            bench.clock.now(),
+            CancellationToken::new(),
+        )
+        .await;
         assert!(done.is_ok(), "opened {opened}: {done:?}");
         assert_eq!(handle.get(PATIENCE).await.unwrap().secret.expose(), "at-bert", "opened {opened}");
         // A reload hands it over.
@@ -286,7 +337,9 @@ async fn a_commit_that_finds_the_store_emptied_is_made_again() {
     handle.refresh_now(PATIENCE).await.unwrap();
     assert_eq!(bench.store.refresh_token().await.as_deref(), Some("rt-2"));
     bench.store.set(Mood::Emptied);
-    settle(context, handle.shared(), of_a_person("bert"), bench.clock.now()).await.unwrap();
+    settle(context, handle.shared(), of_a_person("bert"), bench.clock.now(), CancellationToken::new())
+        .await
+        .unwrap();
     assert_eq!(bench.store.refresh_token().await.as_deref(), Some("rt-bert"));
 }
 
@@ -352,6 +405,7 @@ async fn nothing_is_lost_when_the_worker_is_dropped_at_any_await() {
                             handle.shared(),
                             of_a_person("p"),
                             bench.clock.now(),
+                            CancellationToken::new(),
                         );
                         let _published_or_not =
                             tokio::time::timeout(Duration::from_millis(100), settling).await;

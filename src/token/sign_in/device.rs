@@ -96,7 +96,7 @@ pub(super) async fn store(sign_in: &Arc<SignIn>, tokens: NewTokens, asked_at: Ti
     let driven = Arc::clone(sign_in);
     let stored = sign_in.drivers.flights.spawn(async move {
         let (context, shared) = (Arc::clone(&driven.context), Arc::clone(&driven.shared));
-        match settle::settle(context, shared, tokens, asked_at).await {
+        match settle::settle(context, shared, tokens, asked_at, driven.drivers.stop.clone()).await {
             Ok(signed_in) => {
                 if let Err(error) = driven.go(|stage| stage.finish(signed_in)) {
                     tracing::error!(%error, "A sign-in move was not made.");

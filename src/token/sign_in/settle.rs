@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::clock::Timestamp;
 use crate::token::answer::NewTokens;
 use crate::token::claims::read_claims;
@@ -20,17 +22,19 @@ const ATTEMPTS: u32 = 3;
 /// How long the connection's task may take to use what was committed, before the sign-in is called done anyway.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Commits `tokens`, which were asked for at `asked_at`.
+/// Commits `tokens`, which were asked for at `asked_at`. After a `stop` it waits for no lock: the tokens are kept at once, and
+/// the keeper's drain saves them or says that they are lost.
 pub(in crate::token) async fn settle(
     context: Arc<Context>,
     shared: Arc<Shared>,
     tokens: NewTokens,
     asked_at: Timestamp,
+    stop: CancellationToken,
 ) -> Result<SignedIn, TokenFailure> {
     let mut attempt = 0;
     let (before, next) = loop {
         attempt += 1;
-        match commit(&context, &tokens, asked_at).await {
+        match commit(&context, &tokens, asked_at, &stop).await {
             Ok(committed) => break committed,
             // Somebody else has signed in meanwhile; this person was later.
             Err(StoreError::Superseded { .. }) if attempt < ATTEMPTS => {}
@@ -60,10 +64,16 @@ async fn commit(
     context: &Context,
     tokens: &NewTokens,
     asked_at: Timestamp,
+    stop: &CancellationToken,
 ) -> Result<(Arc<Stored>, Arc<Stored>), StoreError> {
     let store = &context.store;
     let mut trouble = None;
-    let (lock, in_store) = match lock_and_read(context).await {
+    let locked = tokio::select! {
+        biased;
+        locked = lock_and_read(context) => locked,
+        () = stop.cancelled() => Err(StoreError::Busy("The agent is stopping.".to_owned())),
+    };
+    let (lock, in_store) = match locked {
         Ok((lock, in_store)) => (Some(lock), in_store),
         Err(error @ StoreError::Refused(_)) => return Err(error),
         // These tokens cost a person's time, and the code that brought them is spent.

@@ -73,8 +73,12 @@ impl Known {
         self.highest = self.highest.max(generation);
     }
 
-    /// Whether the store's tokens come from a sign-in that the owed ones replace, or from one that was earlier.
+    /// Whether the store's tokens come from a sign-in that the owed ones replace, or from one that was earlier. A claim that
+    /// is owed holds no token and gives way to all.
     fn owes_a_later_sign_in_than(&self, found: &Stored) -> bool {
+        if self.newest.is_empty() {
+            return false;
+        }
         let (ours, theirs) = (&self.newest.lineage, &found.lineage);
         let is_new = ours.id() != self.in_store.lineage.id() && ours.id() != theirs.id();
         let later = is_new && ours.began() > theirs.began() && !found.comes_after(&self.newest);

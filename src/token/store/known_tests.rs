@@ -96,6 +96,16 @@ fn an_owed_refresh_gives_way_to_a_sibling_and_an_owed_sign_in_does_not() {
 }
 
 #[test]
+fn a_claim_that_is_owed_gives_way_to_tokens_of_an_earlier_sign_in() {
+    let mut known = Known::default();
+    known.found(None);
+    assert!(known.owe(&Arc::new(Stored::claim(Timestamp::from_seconds(2_000_000)))));
+    // The disk is repaired, and the operator brings the backup back.
+    known.found(Some(tokens(&Lineage::begin(AT), 7, "anna")));
+    assert_eq!((token(&known).as_str(), known.owed().is_some()), ("anna", false));
+}
+
+#[test]
 fn a_refusal_is_known_before_it_is_recorded() {
     let anna = Lineage::begin(AT);
     let mut known = knowing(&tokens(&anna, 4, "rt-4"));

@@ -15,6 +15,7 @@ use crate::token::model::TokenGeneration;
 use crate::token::plan::fingerprints_of;
 
 use super::key::{StoreKey, beside};
+use super::lineage::Order;
 use super::{Committed, FileStore, KeyRing, Lineage, OpenStore, Shelf, Stored, envelope, file, seeds};
 
 /// What an export file calls itself.
@@ -315,7 +316,7 @@ impl Offline {
 pub(in crate::token) enum Newness {
     /// They replace them, because a person says so, now.
     AlwaysNewer(Timestamp),
-    /// They replace only older ones.
+    /// They replace only those that they come after; a number alone does not decide between two sign-ins.
     MustBeNewer,
 }
 
@@ -336,17 +337,19 @@ pub(in crate::token) async fn put(
             stored.lineage = Lineage::begin(now).after(&replaced);
             stored.seed = seeds(stored.seed.as_deref(), found.seed.as_deref());
         }
-        Newness::MustBeNewer if there < stored.generation => {}
         Newness::MustBeNewer => {
             let found = found.unwrap_or_default();
-            if found.generation == stored.generation && found.refresh_token == stored.refresh_token {
+            // An earlier move, which was cut short.
+            if found.has_the_tokens_of(&stored) {
                 return Ok(there);
             }
-            return Err(format!(
-                "{} has token {there} already, and this one has number {}. Nothing was changed.",
-                store.place(),
-                stored.generation
-            ));
+            if stored.order(&found) != Order::Newer {
+                return Err(format!(
+                    "{} has token {there} already, which this one (number {}) does not come after: it is as new, or from another sign-in. Nothing was changed. Keep the one and remove the other.",
+                    store.place(),
+                    stored.generation
+                ));
+            }
         }
     }
     match store.commit(Some(&lock), there, Arc::new(stored)).await {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -20,6 +21,11 @@ use super::{Database, FileStore, KeyRing, MemoryStore, PostgresStore, Store, Sto
 
 /// How often a commit is made again over contents that are less than what was read.
 const COMMITS: u32 = 3;
+
+/// At the end of the agent: how often a store is asked to take what it is owed, with which pauses, and how many at once.
+const LAST_SAVES: u32 = 3;
+const LAST_SAVE_PAUSE: Duration = Duration::from_millis(500);
+const SAVED_AT_ONCE: usize = 8;
 
 /// A store in use.
 #[derive(Debug)]
@@ -276,6 +282,32 @@ impl Shelf {
             stores: Mutex::default(),
             sweep_at: Mutex::new(64),
         }
+    }
+
+    /// The stores that have still to take tokens. What is kept in memory ends with the process anyway.
+    pub(in crate::token) fn owing(&self) -> Vec<Arc<OpenStore>> {
+        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let owes = |store: &OpenStore| store.unsaved().is_some_and(|unsaved| !unsaved.is_empty());
+        let lasting = stores.iter().filter(|(slot, _)| !matches!(slot, Slot::Memory(_)));
+        lasting.map(|(_, store)| store).filter(|store| owes(store)).cloned().collect()
+    }
+
+    /// Makes durable what stores are owed, at the end of the agent; gives a store up after a few attempts.
+    pub(in crate::token) async fn save_owed(&self) {
+        let save = |store: Arc<OpenStore>| async move {
+            for attempt in 1..=LAST_SAVES {
+                match store.save_unsaved().await {
+                    Ok(_) => return,
+                    Err(error) => {
+                        tracing::warn!(place = store.place(), %error, "A token cannot be saved yet.")
+                    }
+                }
+                if attempt < LAST_SAVES {
+                    tokio::time::sleep(LAST_SAVE_PAUSE).await;
+                }
+            }
+        };
+        futures_util::stream::iter(self.owing()).for_each_concurrent(SAVED_AT_ONCE, save).await;
     }
 
     /// Gives leases back and closes what is open, at the end of the agent.

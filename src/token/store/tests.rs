@@ -320,3 +320,39 @@ proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn a_move_never_replaces_another_person_s_tokens_by_number() {
+    let tokens = |lineage: &Lineage, generation, token: &str| Stored {
+        generation,
+        refresh_token: Some(token.into()),
+        lineage: lineage.clone(),
+        ..Stored::default()
+    };
+    let anna = Lineage::begin(Clock::machine().now());
+    let bert = Lineage::begin(Clock::machine().now()).after(&anna);
+    let stranger = Lineage::begin(Clock::machine().now());
+    // What is moved, what is there, and what is there afterwards with its number.
+    let rows = [
+        (tokens(&anna, 47, "anna"), tokens(&bert, 3, "bert"), ("bert", 3), false),
+        (tokens(&anna, 47, "anna"), tokens(&stranger, 3, "dora"), ("dora", 3), false),
+        (tokens(&anna, 47, "anna"), tokens(&anna, 48, "anna-48"), ("anna-48", 48), false),
+        (tokens(&anna, 47, "anna"), tokens(&anna, 46, "anna-46"), ("anna", 47), true),
+        (tokens(&bert, 3, "bert"), tokens(&anna, 47, "anna"), ("bert", 48), true),
+        (tokens(&bert, 3, "bert"), tokens(&bert, 48, "bert"), ("bert", 48), true),
+    ];
+    for (moved, there, (token, number), done) in rows {
+        let inner = Arc::new(MemoryStore::new("m", Duration::from_secs(1)));
+        let lock = inner.lock().await.unwrap();
+        inner.commit(&lock, 0, &there).await.unwrap();
+        drop(lock);
+        let what = format!("{moved:?} onto {there:?}");
+        assert_eq!(
+            put(&OpenStore::new(inner.clone()), moved, Newness::MustBeNewer).await.is_ok(),
+            done,
+            "{what}"
+        );
+        let after = inner.load(false).await.unwrap().unwrap();
+        assert_eq!((after.refresh_token, after.generation), (Some(token.into()), number), "{what}");
+    }
+}
