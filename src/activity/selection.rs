@@ -102,7 +102,8 @@ pub(super) fn chosen(
     let conditions = read_conditions(conditions).map_err(|error| {
         ActivityError::field("bad_request", "conditions", format!("'conditions' cannot be read: {error}."))
     })?;
-    let is_etag = |name: &&String| object.column(name).is_ok_and(|column| column.source == ColumnSource::Etag);
+    let is_etag =
+        |name: &&String| object.column(name).is_ok_and(|column| column.source == ColumnSource::Etag);
     if let Some(name) = set.keys().find(is_etag) {
         let message = format!(
             "'{name}' says which version of a record is changed, which is the one that the conditions chose. Remove it from \
