@@ -138,7 +138,7 @@ fn a_local_time_is_a_moment_of_its_zone() {
     ] {
         assert_eq!(ends(operator, ten.clone(), cell, zone), Ok(expected), "{operator} {cell} {zone}");
     }
-    let unknown = ends("!=", ten.clone(), "\"2026-10-26T07:00:00\"", "\"Customized Time Zone\"");
+    let unknown = ends("!=", ten, "\"2026-10-26T07:00:00\"", "\"Customized Time Zone\"");
     assert!(unknown.unwrap_err().contains("'Customized Time Zone'"), "neither yes nor no");
     for value in [json!("tomorrow"), json!("10/26/2026"), json!(5), json!("2026-10-26T10:00:00[UTC]")] {
         let condition = Condition { field: "c".to_owned(), operator: Operator::Equal, value };

@@ -14,7 +14,9 @@ fn agent(sandbox: &Sandbox) -> Agent {
 }
 
 fn is(field: &str, operator: &str, value: Value) -> Value {
-    json!({"field": field, "operator": operator, "value": value})
+    let mut condition = json!({"field": field, "operator": operator});
+    condition["value"] = value;
+    condition
 }
 
 async fn rows(agent: &Agent, connection: &str, object: &str, field: &str, conditions: Value) -> Vec<Value> {
