@@ -101,7 +101,7 @@ fn refuse_unused_user(
     Err(ActivityError::field("bad_record", "UserId", message))
 }
 
-/// A path that leads to one record says which. An id beside it is not a segment to be put behind the path, where it could
+/// A path that leads to one record says which. An id beside it is not a segment to be appended to the path, where it could
 /// be the name of something else; it can only be the record's own.
 fn names_itself(object: &Object, id: &str) -> Result<(), ActivityError> {
     if object.path().is_some_and(|path| path.ends_with(id)) {

@@ -80,7 +80,7 @@ fn known_start<'a>(facts: &'a Facts, kind: TypeId, text: &str) -> Option<Start<'
     })
 }
 
-/// What stands behind the declared first name, as one text with `/` between its parts.
+/// The rest after the declared first name, as one text with `/` between its parts.
 fn inner_name(whole: &[String], start: &str) -> Option<String> {
     let mut rest: Vec<&str> = Vec::new();
     let behind = &whole[0][start.len()..];

@@ -47,13 +47,13 @@ pub(super) struct Arrival<'a> {
     /// The type that it was found at.
     pub(super) owner: TypeId,
     pub(super) navigation: Navigation<'a>,
-    /// The path of what it leads to, without casts, keys behind it and `$ref`, percent-encoded.
+    /// The path of the navigation's target, without casts, following keys and `$ref`, percent-encoded.
     pub(super) path: String,
-    /// The key behind it, when it stands in a segment of its own.
+    /// The key that follows the navigation, when it stands in a segment of its own.
     pub(super) key: Option<String>,
     /// Whether the key stands in its own segment, in parentheses.
     pub(super) keyed_in_name: bool,
-    /// Whether `$ref` stands behind it.
+    /// Whether `$ref` follows the navigation.
     pub(super) reference: bool,
 }
 

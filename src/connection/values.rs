@@ -242,7 +242,7 @@ impl<'a> Values<'a> {
     }
 
     /// A secret, written inline or referred to. An empty inline one counts as not given, as an empty field of the connection
-    /// screen does; an empty one that is referred to is a fault, because whoever refers to a secret means one.
+    /// screen does; an empty one that is referred to is a fault, because a reference to a secret means one.
     pub(super) fn secret(&mut self, name: &'static str) -> Option<Secret> {
         let given = *self.given.get(name)?;
         let Node::Map(entries) = &given.value else { return self.text(name).map(Secret::new) };

@@ -141,7 +141,7 @@ async fn dropped_after<F: Future>(polls: u32, future: F) -> Option<F::Output> {
     DroppedAfter { future: future.as_mut(), polls }.await
 }
 
-/// The drop-ins of a folder, with a clock that goes with the runtime's, and a first look behind them.
+/// The drop-ins of a folder, with a clock that goes with the runtime's, and a first look already taken.
 async fn watched(folder: &Path) -> DropIns {
     files::write_private(&folder.join("a.yaml"), text("first").as_bytes()).unwrap();
     let clock = Clock::simulated(Clock::machine().now());

@@ -139,7 +139,7 @@ impl Scanner {
         }
     }
 
-    /// What is there, and what of it may be believed. Reads no file.
+    /// The files that are there, and which of them may be believed. Reads no file.
     fn see(&mut self) -> Result<(Listing, Verdict), Fault> {
         let found = list(&self.directory)?;
         let stamps =

@@ -1,5 +1,5 @@
 //! When the drop-in directory is looked at next. An event is only that: "look again"; what happened is found out by
-//! looking. All deadlines are instants kept here, never timers inside a future: whoever waits may be dropped at any await
+//! looking. All deadlines are instants kept here, never timers inside a future: a waiting future may be dropped at any await
 //! and wait anew, and no deadline moves. Never touches a file.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -273,7 +273,7 @@ impl Sequence {
         }
     }
 
-    /// A sign-in that a person was told is done is in the store, or in a living agent that will put it there.
+    /// A sign-in that was reported to a person as done is in the store, or in a living agent that will put it there.
     fn check_told(&mut self) {
         let excused = std::mem::take(&mut self.excused);
         let known = self.agents.iter().filter_map(|agent| refresh_serial(&agent.store.newest()));

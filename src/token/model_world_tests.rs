@@ -37,7 +37,7 @@ pub(super) struct World {
     pub(super) is_refused: bool,
     /// Somebody who is no agent holds the lock.
     pub(super) is_locked: bool,
-    /// The newest sign-in or import that a person was told is done.
+    /// The newest sign-in or import that was reported to a person as done.
     pub(super) told: u64,
     pub(super) dead: HashSet<Process>,
     pub(super) waiting: Vec<(Process, oneshot::Sender<()>)>,

@@ -40,7 +40,7 @@ pub(super) struct Context {
     pub(super) seat: Seat,
     /// How the client proves itself beyond a secret.
     pub(super) proof: ClientProof,
-    /// What the log has been told already.
+    /// The sentences that the log has already.
     pub(super) repeats: Repeats,
     /// The token server of the model test, instead of the wire.
     #[cfg(test)]
